@@ -1,0 +1,38 @@
+"""PALM: clusters of streaming RPC servers that lose no message, in production and in a simulator."""
+
+from palm.client import Client
+from palm.errors import (
+    DeadlineExpired,
+    DeadLettered,
+    HandlerFailed,
+    JobCancelled,
+    MessageFailed,
+    NoSuchFunction,
+    NoSuchServer,
+    PalmError,
+    PayloadTooLarge,
+    RegistryUnavailable,
+    WaitTimeout,
+)
+from palm.jobs import Job
+from palm.observe.ledger import Ledger
+from palm.servers import RegisteredServer, run_server
+
+__all__ = [
+    "Client",
+    "DeadLettered",
+    "DeadlineExpired",
+    "HandlerFailed",
+    "Job",
+    "JobCancelled",
+    "Ledger",
+    "MessageFailed",
+    "NoSuchFunction",
+    "NoSuchServer",
+    "PalmError",
+    "PayloadTooLarge",
+    "RegisteredServer",
+    "RegistryUnavailable",
+    "WaitTimeout",
+    "run_server",
+]

@@ -8,7 +8,7 @@ except `submit` and `Gate`.
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Awaitable, Callable, Coroutine, Protocol
+from typing import Any, Awaitable, Callable, Coroutine, Protocol, Sequence
 
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
@@ -45,19 +45,28 @@ class Gate(Protocol):
 
 
 class Executor(Protocol):
-    """Where user code runs, so that it never stops the host. One per server instance."""
+    """Where user code runs, so that it never stops the host. One per server instance.
 
-    def execute(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Run `work()` elsewhere, in the order given, one at a time; then `done(its value)` on the host's thread.
-        `work` must not raise. Never blocks."""
+    `run` must not raise: failures are outcomes. Nothing here blocks. Outcomes are handed to `done` on the host's thread.
+    """
+
+    def execute(
+        self, label: str, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[list[Any]], None]
+    ) -> None:
+        """Call `run(item)` for each item, one at a time, in order, after all that was given before.
+
+        `label` names the kind of work: what was seen of it before may decide where it runs. `done` may be called before
+        this returns.
+
+        Outcomes come in the items' order, in one or more pieces: what is ready does not wait long for the rest. In the
+        simulator each item takes a service time of its own.
+        """
         ...
 
-    def execute_async(self, work: Callable[[], Awaitable[Any]], done: Callable[[Any], None]) -> None:
-        """The same for a coroutine function; these run beside each other."""
-        ...
-
-    def report(self, done: Callable[[Any], None], value: Any) -> None:
-        """From inside `work`: call `done(value)` on the host's thread soon, for results that are ready before the rest."""
+    def execute_async(
+        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+    ) -> None:
+        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it ends."""
         ...
 
     async def aclose(self, timeout_s: float) -> bool:

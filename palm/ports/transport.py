@@ -13,17 +13,21 @@ business of the layers above.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Literal, NewType, Protocol, Sequence
+from typing import Callable, Literal, Protocol, Sequence
 
-Peer = NewType("Peer", str)
-"""16 to 64 characters of `[A-Za-z0-9_-]`; on the wire its ASCII bytes are the ZeroMQ routing id."""
+from palm.core.message import Address, Frame, Peer
 
-Frame = tuple[bytes] | tuple[bytes, bytes]
-"""An envelope, or an envelope and one large payload that is not copied. Never another number of parts."""
-
-Address = str
-"""`tcp://host:port` on the real network; `sim://host:port` in the simulator."""
-
+__all__ = [
+    "Address",
+    "Arrival",
+    "Arrived",
+    "Frame",
+    "Peer",
+    "Sink",
+    "Transport",
+    "TransportCounters",
+    "Undeliverable",
+]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:

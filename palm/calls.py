@@ -1,0 +1,80 @@
+"""Single calls: one standing job for each route and time limit, so that a call costs a message and not a job."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from palm.core.message import Payload, Status
+from palm.core.route import Route
+from palm.errors import PalmError
+from palm.jobs import error_of
+from palm.runtime.engine import ClientEngine
+
+WINDOW = 1 << 24
+"""Calls are bounded by their callers, each of whom waits."""
+
+Answer = Callable[["bytes | PalmError"], None]
+
+
+class CallJob:
+    """The sink of a standing job. Everything runs on the host's thread."""
+
+    def __init__(self, engine: ClientEngine, route: Route, limit_s: float) -> None:
+        self._engine = engine
+        self._route = route
+        self._waiting: dict[int, Answer] = {}
+        self._early: list[tuple[bytes, Answer]] = []
+        self._sent = 0
+        self._is_ready = False
+        self.error: PalmError | None = None
+        self.number = engine.open(
+            self, route, window=WINDOW, window_bytes=1 << 62, deadline=int(limit_s * 1e9), at_most_once=False
+        )
+
+    def call(self, payload: bytes, answer: Answer) -> None:
+        """Send it; `answer` gets the result, or the error in its place."""
+        if self.error is not None:
+            answer(self.error)
+        elif not self._is_ready:
+            self._early.append((payload, answer))
+        else:
+            self._waiting[self._sent] = answer
+            self._sent += 1
+            self._engine.offer(self.number, [payload])
+
+    def forget(self, answer: Answer) -> None:
+        """A caller whose route never came to be has given up."""
+        self._early = [entry for entry in self._early if entry[1] is not answer]
+
+    # -- JobSink ------------------------------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        self._is_ready = True
+        early, self._early = self._early, []
+        for payload, answer in early:
+            self.call(payload, answer)
+
+    def demand(self, count: int) -> None:
+        """Calls come when they come."""
+
+    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+        ok = size = 0
+        for index, sequence in enumerate(sequences):
+            status = Status.OK if statuses is None else statuses[index]
+            payload = payloads[index]
+            value: bytes | PalmError
+            if status == Status.OK and isinstance(payload, bytes):
+                value = payload
+                ok += 1
+                size += len(payload)
+            else:
+                value = error_of(sequence, status, payload, self._route)
+            self._waiting.pop(sequence)(value)
+        self._engine.taken(self.number, len(sequences), ok, size)
+
+    def ended(self, error: PalmError | None) -> None:
+        self.error = error or PalmError("the client was closed during the call")
+        waiting = [answer for _, answer in self._early] + list(self._waiting.values())
+        self._early, self._waiting = [], {}
+        for answer in waiting:
+            answer(self.error)

@@ -1,0 +1,30 @@
+"""The `palm` command: finds the verb and hands over."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import Sequence
+
+VERBS = ("run", "call", "job", "ps", "simulate", "demo", "registry")
+"""One module in `palm.cli` for each, with `add_parser` and `run`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: done; 1: it failed, with one line on stderr; 2: the command line was wrong; `simulate` has codes of its own."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="palm", description="Clusters of streaming RPC servers that lose no message.")
+    subparsers = parser.add_subparsers(metavar="VERB", required=True)
+    # Only the verb that was asked for is imported: `palm run` should not wait for what `palm simulate` needs.
+    wanted = next((argument for argument in arguments if argument in VERBS), None)
+    for verb in VERBS if wanted is None else (wanted,):
+        import_module(f"palm.cli.{verb}").add_parser(subparsers)
+    args = parser.parse_args(arguments)
+    try:
+        code: int = args.run(args)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    return code

@@ -1,0 +1,524 @@
+"""The node of a client: owns the messages of its jobs until each has ended.
+
+It dials every instance of every server on a job's route: the first stage to send, the last to be answered, all of them to
+notice who is lost and to tell them when a job is over. What is lost is sent again under the same identity.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from palm.core.effect import Deliver, Demand, Effect, Ended, Follow, Ready, Send, Tell
+from palm.core.event import (
+    Bounced,
+    Cancelled,
+    Event,
+    Heard,
+    InstanceDown,
+    InstanceUp,
+    Listed,
+    Offered,
+    Opened,
+    Received,
+    SourceEnded,
+    Taken,
+    Tick,
+)
+from palm.core.jobs import Flight, Job, Waiting
+from palm.core.links import Link, Links
+from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status
+from palm.core.window import Window
+from palm.errors import NoSuchFunction, PalmError, did_you_mean
+
+MAX_DEATHS = 3
+"""Instances that died with a message before it is dead-lettered: it may well be what killed them."""
+
+MAX_ATTEMPTS = 12
+"""Sendings without an answer, from instances that were idle all the while, before a message is dead-lettered."""
+
+BUSY_PAUSE = 50_000_000
+"""First pause after a BUSY or AWAY answer (ns); it doubles to 64 times that while they go on."""
+
+_NOT_TAKEN = (Status.BUSY, Status.AWAY)
+
+
+class ClientNode:
+    def __init__(self, *, peer: Peer, incarnation: int, cluster: str = "palm", name: str = "client") -> None:
+        self.peer = peer
+        self.incarnation = incarnation
+        self.jobs: dict[int, Job] = {}
+        self.stale = 0
+        self._links = Links(cluster=cluster, name=name)
+        self._followed: set[str] = set()
+        self._listed: set[str] = set()
+        # A message that was with an instance when it died is sent alone: at most one such at each instance.
+        self._quarantine: dict[Peer, tuple[int, int]] = {}
+        self._pauses: dict[int, int] = {}
+
+    # -- the Node protocol --------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        first = self._links.deadline
+        for job in self.jobs.values():
+            due = job.due()
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        match event:
+            case Received():
+                return self._received(event.peer, event.batch, now)
+            case Offered():
+                return self._offered(event, now)
+            case Taken():
+                return self._taken(event)
+            case Heard():
+                return self._heard(event, now)
+            case Bounced():
+                return self._bounced(event, now)
+            case Tick():
+                return self._tick(now)
+            case InstanceUp():
+                return self._instance_up(event, now)
+            case InstanceDown():
+                return self._instance_down(event, now)
+            case Listed():
+                self._listed.add(event.server)
+                return self._check_ready(now)
+            case Opened():
+                return self._opened(event, now)
+            case SourceEnded():
+                return self._source_ended(event.number)
+            case Cancelled():
+                return self._cancelled(event.number)
+        return []
+
+    # -- jobs ---------------------------------------------------------------------------------------------------------
+
+    def _opened(self, event: Opened, now: int) -> list[Effect]:
+        identity = JobId(self.peer, self.incarnation, event.number)
+        window = Window(event.window, event.window_bytes)
+        self.jobs[event.number] = Job(identity, event.route, window, event.deadline, event.at_most_once, now)
+        effects: list[Effect] = []
+        for stage in event.route:
+            if stage.server not in self._followed:
+                self._followed.add(stage.server)
+                effects.append(Follow(stage.server))
+        return effects + self._check_ready(now)
+
+    def _check_ready(self, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for number, job in list(self.jobs.items()):
+            if job.ready or job.ended or any(not self._links.of(stage.server) for stage in job.route):
+                continue
+            refusal = self._refusal(job)
+            if refusal is not None:
+                job.ended = True
+                del self.jobs[number]
+                effects.append(Ended(number, refusal))
+                continue
+            job.ready = True
+            job.progress_at = now
+            effects.append(Ready(number))
+            effects += self._demand(number, job)
+        return effects
+
+    def _refusal(self, job: Job) -> PalmError | None:
+        for stage in job.route:
+            listed = sorted({name for link in self._links.of(stage.server).values() for name in link.instance.functions})
+            if stage.function not in listed:
+                return NoSuchFunction(
+                    f"server {stage.server!r} has no function {stage.function!r}"
+                    f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
+                )
+        return None
+
+    def missing(self, number: int) -> list[str]:
+        """The servers of the job's route that have no live instance, each once."""
+        job = self.jobs.get(number)
+        if job is None:
+            return []
+        return list(dict.fromkeys(stage.server for stage in job.route if not self._links.of(stage.server)))
+
+    def _demand(self, number: int, job: Job) -> list[Effect]:
+        if job.source_ended or job.ended or not job.ready:
+            return []
+        outstanding = len(job.rows) + job.untaken + job.demanded
+        room = job.window.room(outstanding, job.held_bytes)
+        # In quarters of a window: each demand wakes a thread at the other end.
+        if room <= 0 or (job.demanded and room < job.window.size // 4):
+            return []
+        job.demanded += room
+        return [Demand(number, room)]
+
+    def _offered(self, event: Offered, now: int) -> list[Effect]:
+        job = self.jobs.get(event.number)
+        if job is None or job.ended:
+            return []
+        job.accept(event.payloads, now)
+        return self._dispatch(job, now) + self._demand(event.number, job)
+
+    def _taken(self, event: Taken) -> list[Effect]:
+        job = self.jobs.get(event.number)
+        if job is None:
+            return []
+        job.untaken -= event.outcomes
+        job.untaken_ok -= event.delivered
+        job.ends.delivered += event.delivered
+        job.held_bytes -= event.payload_bytes
+        return self._demand(event.number, job)
+
+    def _source_ended(self, number: int) -> list[Effect]:
+        job = self.jobs.get(number)
+        if job is None or job.ended:
+            return []
+        job.source_ended = True
+        job.demanded = 0
+        return self._maybe_over(number, job)
+
+    def _cancelled(self, number: int) -> list[Effect]:
+        job = self.jobs.get(number)
+        if job is None or job.ended:
+            return []
+        job.source_ended = True
+        effects = self._end(number, job, job.present(range(job.floor, job.sent)), Status.CANCELLED)
+        return effects + self._maybe_over(number, job)
+
+    def _maybe_over(self, number: int, job: Job) -> list[Effect]:
+        if job.ended or not job.source_ended or job.rows:
+            return []
+        job.ended = True
+        over = Over(job.id.incarnation, job.id.number)
+        peers = {peer: None for stage in job.route for peer in self._links.of(stage.server)}
+        effects: list[Effect] = [Tell(peer, over) for peer in peers]
+        effects.append(Ended(number))
+        return effects
+
+    def close(self, number: int) -> None:
+        """The caller is done with an ended job; its counts go."""
+        self.jobs.pop(number, None)
+        self._pauses.pop(number, None)
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, job: Job, now: int) -> list[Effect]:
+        """Send what waits, as far as there is somebody to take it."""
+        if job.resume_at is not None:
+            if now < job.resume_at:
+                return []
+            job.resume_at = None
+        if not job.waiting and not job.suspects:
+            return []
+        stage = job.route[0]
+        links = [
+            link
+            for link in self._links.of(stage.server).values()
+            if link.usable and stage.function in link.instance.functions
+        ]
+        if not links:
+            return []
+        effects: list[Effect] = []
+        while job.waiting:
+            group = job.waiting.popleft()
+            sequences = job.present(group.sequences)
+            if not sequences:
+                continue
+            if group.before is not None and group.before in links:
+                effects.append(self._depart(job, group, sequences, group.before, now))
+                continue
+            share = len(sequences) if len(links) == 1 else max(1, min(64, -(-len(sequences) // len(links))))
+            for start in range(0, len(sequences), share):
+                link = min(links, key=_outstanding) if len(links) > 1 else links[0]
+                effects.append(self._depart(job, group, sequences[start : start + share], link, now))
+        return effects + self._dispatch_suspects(job, links, now)
+
+    def _dispatch_suspects(self, job: Job, links: list[Link], now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for link in links:
+            while job.suspects and link.instance.peer not in self._quarantine:
+                group = job.suspects.popleft()
+                if job.present(group.sequences):
+                    self._quarantine[link.instance.peer] = (job.id.number, group.sequences[0])
+                    effects.append(self._depart(job, group, group.sequences, link, now))
+        return effects
+
+    def _depart(self, job: Job, group: Waiting, sequences: Sequence[int], link: Link, now: int) -> Send:
+        job.depart(group, sequences, link, now)
+        payloads = job.payloads
+        first = group.attempt == 1
+        if not first:
+            job.retries += len(sequences)
+        batch = Batch(
+            job.header,
+            job.watermark,
+            list(sequences),
+            [payloads[sequence] for sequence in sequences],
+            None if group.expires is None else max(0, group.expires - now),
+            None if first else [group.attempt] * len(sequences),
+        )
+        return Send(link.instance.peer, batch)
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def _received(self, peer: Peer, batch: Batch, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._links.heard(peer, now):
+            effects += self._dispatch_all(now)
+        header = batch.header
+        identity = header.job
+        job = self.jobs.get(identity.number)
+        if job is None or job.id != identity or not header.is_result:
+            self.stale += len(batch)
+            return effects
+        job.progress_at = now
+        sequences, payloads, statuses = _new_outcomes(job, batch)
+        if statuses is not None and any(status in _NOT_TAKEN for status in statuses):
+            effects += self._turned_away(job, peer, sequences, statuses, now)
+            keep = [i for i, status in enumerate(statuses) if status not in _NOT_TAKEN]
+            sequences = [sequences[i] for i in keep]
+            payloads = [payloads[i] for i in keep]
+            statuses = [statuses[i] for i in keep]
+        if not sequences:
+            return effects
+        job.window.answered(len(sequences))
+        self._pauses.pop(identity.number, None)
+        effects += self._outcomes(identity.number, job, sequences, payloads, statuses)
+        if job.waiting or job.suspects:
+            effects += self._dispatch(job, now)
+        effects += self._demand(identity.number, job)
+        return effects + self._maybe_over(identity.number, job)
+
+    def _turned_away(
+        self, job: Job, peer: Peer, sequences: list[int], statuses: Sequence[int], now: int
+    ) -> list[Effect]:
+        """BUSY: later, and less at once. AWAY: that instance takes nothing more, another one may at once."""
+        away = [sequence for sequence, status in zip(sequences, statuses) if status == Status.AWAY]
+        busy = [sequence for sequence, status in zip(sequences, statuses) if status == Status.BUSY]
+        link = self._links.get(peer)
+        if away and link is not None:
+            link.leaving = True
+        for group in job.take_back(busy + away):
+            job.waiting.append(group)
+        number = job.id.number
+        if busy:
+            job.window.shrink()
+        if busy or not any(link.usable for link in self._links.of(job.route[0].server).values()):
+            level = self._pauses.get(number, 0)
+            self._pauses[number] = min(level + 1, 6)
+            job.resume_at = now + (BUSY_PAUSE << level)
+            return []
+        return self._dispatch(job, now)
+
+    def _outcomes(
+        self,
+        number: int,
+        job: Job,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: Sequence[int] | None,
+    ) -> list[Effect]:
+        job.end(sequences)
+        ends = job.ends
+        if statuses is None or not any(statuses):
+            statuses = None
+            ok = len(sequences)
+        else:
+            ok = sum(1 for status in statuses if status == Status.OK)
+            ends.expired += sum(1 for status in statuses if status == Status.EXPIRED)
+            ends.dead_lettered += sum(1 for status in statuses if status == Status.DEAD_LETTERED)
+            ends.failed += sum(
+                1 for status in statuses if status in (Status.FAILED, Status.CANCELLED, Status.UNKNOWN_FATE)
+            )
+        job.untaken += len(sequences)
+        job.untaken_ok += ok
+        if statuses is None:
+            job.held_bytes += sum(map(len, payloads))
+        else:
+            job.held_bytes += sum(len(payloads[i]) for i, status in enumerate(statuses) if status == Status.OK)
+        effects: list[Effect] = [Deliver(number, sequences, payloads, None if statuses is None else list(statuses))]
+        if self._quarantine:
+            over = [peer for peer, (job_number, sequence) in self._quarantine.items()
+                    if job_number == number and sequence not in job.rows]
+            for peer in over:
+                del self._quarantine[peer]
+        return effects
+
+    def _end(self, number: int, job: Job, sequences: list[int], status: Status) -> list[Effect]:
+        """End messages from this side."""
+        if not sequences:
+            return []
+        return self._outcomes(number, job, sequences, [b""] * len(sequences), [status] * len(sequences))
+
+    # -- links, and what is lost --------------------------------------------------------------------------------------
+
+    def _heard(self, event: Heard, now: int) -> list[Effect]:
+        woken = self._links.heard(event.peer, now)
+        if isinstance(event.control, Pong) and event.control.in_flight:
+            link = self._links.get(event.peer)
+            for job in self.jobs.values():
+                if link is not None and any(stage.server == link.instance.server for stage in job.route):
+                    job.progress_at = now
+        effects = self._links.told(event.peer, event.control)
+        return effects + self._dispatch_all(now) if woken else effects
+
+    def _dispatch_all(self, now: int) -> list[Effect]:
+        return [effect for job in self.jobs.values() for effect in self._dispatch(job, now)]
+
+    def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
+        effects = self._links.add(event.instance, now)
+        return effects + self._check_ready(now) + self._dispatch_all(now)
+
+    def _instance_down(self, event: InstanceDown, now: int) -> list[Effect]:
+        link = self._links.get(event.peer)
+        effects = self._links.remove(event.peer)
+        self._quarantine.pop(event.peer, None)
+        if link is None:
+            return effects
+        clean = link.instance.draining
+        for number, job in list(self.jobs.items()):
+            if job.route[0].server == event.server:
+                effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], clean)
+            if any(stage.server == event.server for stage in job.route[1:]):
+                effects += self._lost_behind(number, job)
+            effects += self._dispatch(job, now)
+            effects += self._demand(number, job)
+            effects += self._maybe_over(number, job)
+        return effects
+
+    def _lost_flights(self, number: int, job: Job, flights: list[Flight], clean: bool) -> list[Effect]:
+        """These flights were with an instance that is gone: send them to another, the suspects one by one."""
+        dead: list[int] = []
+        unknown: list[int] = []
+        for flight in flights:
+            left = job.recall(flight)
+            if job.at_most_once:
+                unknown += left
+                continue
+            if clean:
+                job.waiting.append(Waiting(left, flight.attempt + 1, flight.expires))
+                continue
+            for sequence in left:
+                deaths = job.deaths[sequence] = job.deaths.get(sequence, 0) + 1
+                if deaths >= MAX_DEATHS:
+                    dead.append(sequence)
+                else:
+                    job.suspects.append(Waiting([sequence], flight.attempt + 1, flight.expires))
+        return self._end(number, job, dead, Status.DEAD_LETTERED) + self._end(number, job, unknown, Status.UNKNOWN_FATE)
+
+    def _lost_behind(self, number: int, job: Job) -> list[Effect]:
+        """An instance of a later stage is gone; which messages it held, nobody knows. Ask for all again: the stages before
+        it answer from memory, and drop what still runs."""
+        unknown: list[int] = []
+        for flight in job.flights():
+            link = flight.link
+            left = job.recall(flight)
+            if job.at_most_once:
+                unknown += left
+            else:
+                job.waiting.append(Waiting(left, flight.attempt + 1, flight.expires, link))
+        return self._end(number, job, unknown, Status.UNKNOWN_FATE)
+
+    def _bounced(self, event: Bounced, now: int) -> list[Effect]:
+        """It certainly did not arrive: another instance may have it at once, this one is suspect."""
+        link = self._links.get(event.peer)
+        if link is not None:
+            link.suspected = True
+        job = self.jobs.get(event.batch.header.job.number)
+        if job is None or job.id != event.batch.header.job:
+            return []
+        for group in job.take_back(event.batch.sequences):
+            if group.before is link:
+                group.before = None
+            job.waiting.append(group)
+        return self._dispatch(job, now)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def _tick(self, now: int) -> list[Effect]:
+        effects = self._links.tick(now)
+        for number, job in list(self.jobs.items()):
+            effects += self._end(number, job, job.expired(now), Status.EXPIRED)
+            for flight in job.overdue(now):
+                effects += self._overdue(number, job, flight, now)
+            effects += self._dispatch(job, now)
+            effects += self._demand(number, job)
+            effects += self._maybe_over(number, job)
+        return effects
+
+    def _overdue(self, number: int, job: Job, flight: Flight, now: int) -> list[Effect]:
+        """No answer in time. While an instance of the route still has something to do, that is no fault of the message."""
+        working = self._route_works(job)
+        if job.at_most_once:
+            if working or flight.attempt < MAX_ATTEMPTS:
+                flight.attempt += not working
+                job.wait_on(flight, now)
+                return []
+            return self._end(number, job, job.recall(flight), Status.UNKNOWN_FATE)
+        link = flight.link
+        left = job.recall(flight)
+        attempt = flight.attempt + 1
+        if attempt > MAX_ATTEMPTS and not working:
+            return self._end(number, job, left, Status.DEAD_LETTERED)
+        job.waiting.append(Waiting(left, attempt, flight.expires, link))
+        return []
+
+    def _route_works(self, job: Job) -> bool:
+        return any(
+            link.pong is not None and link.pong.in_flight and not link.suspected
+            for stage in job.route
+            for link in self._links.of(stage.server).values()
+        )
+
+    # -- for people ---------------------------------------------------------------------------------------------------
+
+    def describe(self, number: int, now: int) -> str:
+        """What the job waits for, in words: for the error of a wait that took too long."""
+        job = self.jobs.get(number)
+        if job is None:
+            return "the job has ended"
+        missing = self.missing(number)
+        if missing:
+            return f"no live instance of {', '.join(missing)}"
+        parts = [f"{len(job.rows)} of {job.sent} messages in flight, {job.retries} sent again"]
+        for server in dict.fromkeys(stage.server for stage in job.route):
+            parts += [f"{server}: {_state_of(link, now)}" for link in self._links.of(server).values()]
+        return "; ".join(parts)
+
+    def instances(self) -> list[Link]:
+        return list(self._links)
+
+
+def _outstanding(link: Link) -> int:
+    return link.outstanding
+
+
+def _new_outcomes(job: Job, batch: Batch) -> tuple[list[int], list[Payload], list[int] | None]:
+    """Those that have not ended yet, each once: a late answer of an earlier attempt is no news."""
+    rows = job.rows
+    sequences, payloads, statuses = batch.sequences, batch.payloads, batch.statuses
+    known = [i for i, sequence in enumerate(sequences) if sequence in rows]
+    if len(known) < len(sequences) or len(set(sequences)) < len(sequences):
+        first: dict[int, int] = {}
+        for i in known:
+            first.setdefault(sequences[i], i)
+        known = list(first.values())
+        job.duplicates += len(sequences) - len(known)
+        sequences = [sequences[i] for i in known]
+        payloads = [payloads[i] for i in known]
+        statuses = None if statuses is None else [statuses[i] for i in known]
+    return sequences, payloads, statuses
+
+
+def _state_of(link: Link, now: int) -> str:
+    instance, pong = link.instance, link.pong
+    name = f"{instance.peer} on {instance.host or instance.address}"
+    if link.refused is not None:
+        return f"{name} refuses us: {link.refused.text}"
+    silent_s = (now - link.heard_at) / 1e9
+    if link.suspected:
+        return f"{name} was last heard {silent_s:.1f} s ago (is it running, and can this machine reach {instance.address}?)"
+    if pong is not None and pong.busy_in:
+        return f"{name} is busy in {pong.busy_in} for {pong.busy_us / 1e6:.1f} s with {pong.in_flight} in flight"
+    return f"{name} is idle, last heard {silent_s:.1f} s ago"

@@ -1,0 +1,104 @@
+"""What a node can ask of its driver. Effects are values; performing them is `palm.runtime.drive`'s business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from palm.core.message import Address, Batch, Control, JobId, Payload, Peer
+from palm.errors import PalmError
+
+
+@dataclass(slots=True)
+class Send:
+    """Put a batch on its way to `peer`. The driver may merge it with others of its header; it owns the batch now."""
+
+    peer: Peer
+    batch: Batch
+
+
+@dataclass(slots=True)
+class Tell:
+    peer: Peer
+    control: Control
+
+
+@dataclass(slots=True)
+class Dial:
+    peer: Peer
+    address: Address
+
+
+@dataclass(slots=True)
+class HangUp:
+    peer: Peer
+
+
+@dataclass(slots=True)
+class Follow:
+    """Tell me of the instances of that server, from now on."""
+
+    server: str
+
+
+# -- servers' ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Invoke:
+    """Run the function on each item; answer with `Finished` events that name the ticket."""
+
+    ticket: int
+    batch: Batch
+    expires: int | None
+    """Node time after which an item that has not begun is not to be run."""
+
+
+@dataclass(slots=True)
+class Abandon:
+    """What is queued for that job need not run; its `Finished` is still due, with any status."""
+
+    job: JobId
+
+
+@dataclass(slots=True)
+class Drained:
+    """Nothing that was taken is left."""
+
+
+# -- clients' ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Ready:
+    """The job's whole route is there."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class Demand:
+    """The job's window has room for that many more payloads."""
+
+    number: int
+    count: int
+
+
+@dataclass(slots=True)
+class Deliver:
+    """Outcomes for the caller, in order of arrival."""
+
+    number: int
+    sequences: list[int]
+    payloads: list[Payload]
+    statuses: list[int] | None
+
+
+@dataclass(slots=True)
+class Ended:
+    """Every message of the job has ended and its source too; `error` where the job as a whole was refused."""
+
+    number: int
+    error: PalmError | None = None
+
+
+Effect = Send | Tell | Dial | HangUp | Follow | Invoke | Abandon | Drained | Ready | Demand | Deliver | Ended

@@ -1,0 +1,153 @@
+"""What can happen to a node. Events carry batches; the node never sees bytes of the wire, sockets or clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+from palm.core.message import Batch, Control, Instance, Payload, Peer
+from palm.core.route import Route
+
+
+@dataclass(slots=True)
+class Received:
+    """A batch arrived from `peer`."""
+
+    peer: Peer
+    batch: Batch
+
+
+@dataclass(slots=True)
+class Heard:
+    """A word about the link or a job arrived from `peer`."""
+
+    peer: Peer
+    control: Control
+
+
+@dataclass(slots=True)
+class Malformed:
+    """Bytes arrived from `peer` that are no frame of ours; they were dropped."""
+
+    peer: Peer
+
+
+@dataclass(slots=True)
+class Bounced:
+    """A batch that was to go to `peer` was given back unsent: it certainly did not arrive."""
+
+    peer: Peer
+    batch: Batch
+    reason: str
+
+
+@dataclass(slots=True)
+class Listed:
+    """The registry's first answer about a followed server is in; the instances it holds came before this."""
+
+    server: str
+
+
+@dataclass(slots=True)
+class InstanceUp:
+    """An instance appeared in the registry, or its record changed (it now drains)."""
+
+    instance: Instance
+
+
+@dataclass(slots=True)
+class InstanceDown:
+    """An instance left the registry: its lease ran out, or it deregistered (`draining` said so before)."""
+
+    server: str
+    peer: Peer
+
+
+@dataclass(slots=True)
+class Tick:
+    """The node's deadline has come."""
+
+
+# -- for servers ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Finished:
+    """User code ended for some items of an invocation: three columns."""
+
+    ticket: int
+    sequences: Sequence[int]
+    payloads: list[Payload]
+    statuses: list[int] | None
+
+
+@dataclass(slots=True)
+class DrainAsked:
+    """Take nothing more; finish what was taken."""
+
+
+# -- for clients ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Opened:
+    """The caller wants a job. `number` is the client's own count; sending waits for the whole route to be there."""
+
+    number: int
+    route: Route
+    window: int
+    window_bytes: int
+    deadline: int | None
+    """Nanoseconds that each message has, from its first sending."""
+    at_most_once: bool
+
+
+@dataclass(slots=True)
+class Offered:
+    """Payloads from the job's source, at most as many as were demanded."""
+
+    number: int
+    payloads: list[bytes]
+
+
+@dataclass(slots=True)
+class SourceEnded:
+    """The job's source has no more."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class Taken:
+    """The caller took that many outcomes of the job since the last time, `delivered` of them results."""
+
+    number: int
+    outcomes: int
+    delivered: int
+    payload_bytes: int
+
+
+@dataclass(slots=True)
+class Cancelled:
+    """The caller has no further interest in the job: what is in flight ends as failed."""
+
+    number: int
+
+
+Event = (
+    Received
+    | Heard
+    | Malformed
+    | Bounced
+    | Listed
+    | InstanceUp
+    | InstanceDown
+    | Tick
+    | Finished
+    | DrainAsked
+    | Opened
+    | Offered
+    | SourceEnded
+    | Taken
+    | Cancelled
+)

@@ -1,0 +1,224 @@
+"""A client's job: which messages have not ended, where each is, and when it is to be sent again.
+
+A *flight* is a run of messages sent to one peer at one moment; time-outs are kept by flight, not by message. The job knows no
+links and chooses no peers: `palm.core.client` does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Iterable, Sequence
+
+from palm.core.links import Link
+from palm.core.message import Header, JobId
+from palm.core.route import Route
+from palm.core.window import Window
+
+RETRY_AFTER = 5_000_000_000
+RETRY_LEVELS = 3
+"""Waits double from one attempt to the next, up to 5, 10, 20 s."""
+
+
+class Flight:
+    """`left` counts the messages that have not ended or been sent anew; `expires` is the deadline of all of them."""
+
+    __slots__ = ("link", "sequences", "attempt", "due", "expires", "left")
+
+    def __init__(
+        self, link: Link | None, sequences: Sequence[int], attempt: int, due: int, expires: int | None
+    ) -> None:
+        self.link = link
+        self.sequences = sequences
+        self.attempt = attempt
+        self.due = due
+        self.expires = expires
+        self.left = len(sequences)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Messages to be sent when somebody can take them. `before` is where they were, and should go again if it lives."""
+
+    sequences: Sequence[int]
+    attempt: int = 1
+    expires: int | None = None
+    before: Link | None = None
+
+
+@dataclass(slots=True)
+class Ends:
+    """How many messages ended in which way; `delivered` once the caller has them."""
+
+    delivered: int = 0
+    failed: int = 0
+    expired: int = 0
+    dead_lettered: int = 0
+
+
+class Job:
+    def __init__(
+        self, job: JobId, route: Route, window: Window, deadline: int | None, at_most_once: bool, now: int
+    ) -> None:
+        self.id = job
+        self.route = route
+        self.header = Header(job, route, 0, at_most_once)
+        self.window = window
+        self.deadline = deadline
+        self.at_most_once = at_most_once
+        self.ready = False
+        self.ended = False
+        self.source_ended = False
+        self.sent = 0
+        self.floor = 0
+        self.demanded = 0
+        self.untaken = 0
+        self.untaken_ok = 0
+        self.held_bytes = 0
+        self.ends = Ends()
+        self.duplicates = 0
+        self.retries = 0
+        self.progress_at = now
+        self.rows: dict[int, Flight] = {}
+        self.payloads: dict[int, bytes] = {}
+        self.waiting: deque[Waiting] = deque()
+        self.suspects: deque[Waiting] = deque()
+        self.deaths: dict[int, int] = {}
+        self.resume_at: int | None = None
+        self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
+        self._expiries: deque[tuple[int, Sequence[int]]] = deque()
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that have not ended, and results that the caller has not taken."""
+        return len(self.rows) + self.untaken_ok
+
+    @property
+    def watermark(self) -> int:
+        floor, rows, sent = self.floor, self.rows, self.sent
+        while floor < sent and floor not in rows:
+            floor += 1
+        self.floor = floor
+        return floor
+
+    def accept(self, payloads: list[bytes], now: int) -> None:
+        """New messages from the source, to be sent."""
+        first = self.sent
+        sequences = range(first, first + len(payloads))
+        self.sent = sequences.stop
+        expires = None if self.deadline is None else now + self.deadline
+        nowhere = Flight(None, sequences, 1, 0, expires)
+        self.rows.update((sequence, nowhere) for sequence in sequences)
+        self.payloads.update(zip(sequences, payloads))
+        size = sum(map(len, payloads))
+        self.held_bytes += size
+        self.window.saw(len(payloads), size)
+        self.demanded -= len(payloads)
+        self.waiting.append(Waiting(sequences, 1, expires))
+        if expires is not None:
+            self._expiries.append((expires, sequences))
+
+    def depart(self, group: Waiting, sequences: Sequence[int], link: Link, now: int) -> Flight:
+        """These of the group are sent to that peer now."""
+        level = min(group.attempt, RETRY_LEVELS) - 1
+        flight = Flight(link, sequences, group.attempt, now + (RETRY_AFTER << level), group.expires)
+        rows = self.rows
+        for sequence in sequences:
+            rows[sequence] = flight
+        link.outstanding += len(sequences)
+        self._retries[level].append(flight)
+        return flight
+
+    def present(self, sequences: Iterable[int]) -> list[int]:
+        """Those that have not ended."""
+        rows = self.rows
+        return [sequence for sequence in sequences if sequence in rows]
+
+    def end(self, sequences: Sequence[int]) -> None:
+        """These, all present, have ended."""
+        for flight in map(self.rows.pop, sequences):
+            flight.left -= 1
+            if flight.link is not None:
+                flight.link.outstanding -= 1
+        self.held_bytes -= sum(map(len, map(self.payloads.pop, sequences)))
+        if self.deaths:
+            for sequence in sequences:
+                self.deaths.pop(sequence, None)
+
+    def recall(self, flight: Flight) -> list[int]:
+        """Take back what is left of a flight: nobody is asked for it any more until it departs again."""
+        rows = self.rows
+        left = [sequence for sequence in flight.sequences if rows.get(sequence) is flight]
+        if left:
+            nowhere = Flight(None, left, flight.attempt, 0, flight.expires)
+            for sequence in left:
+                rows[sequence] = nowhere
+            if flight.link is not None:
+                flight.link.outstanding -= len(left)
+        flight.left = 0
+        return left
+
+    def take_back(self, sequences: Sequence[int]) -> list[Waiting]:
+        """Take back single messages, grouped by the flights they were in."""
+        groups: dict[int, Waiting] = {}
+        for sequence in sequences:
+            flight = self.rows.get(sequence)
+            if flight is None or flight.link is None:
+                continue
+            group = groups.get(id(flight))
+            if group is None:
+                group = groups[id(flight)] = Waiting([], flight.attempt, flight.expires, flight.link)
+            assert isinstance(group.sequences, list)
+            group.sequences.append(sequence)
+            flight.left -= 1
+            flight.link.outstanding -= 1
+        for group in groups.values():
+            nowhere = Flight(None, group.sequences, group.attempt, 0, group.expires)
+            for sequence in group.sequences:
+                self.rows[sequence] = nowhere
+        return list(groups.values())
+
+    def flights(self) -> list[Flight]:
+        """All that are under way, oldest attempt level first."""
+        return [flight for level in self._retries for flight in level if flight.left]
+
+    def due(self) -> int | None:
+        """When the next flight is to be sent again, or the next deadline passes."""
+        first: int | None = self.resume_at
+        for level in self._retries:
+            while level and not level[0].left:
+                level.popleft()
+            if level and (first is None or level[0].due < first):
+                first = level[0].due
+        while self._expiries and not self._expiries_alive():
+            self._expiries.popleft()
+        if self._expiries and (first is None or self._expiries[0][0] < first):
+            first = self._expiries[0][0]
+        return first
+
+    def overdue(self, now: int) -> list[Flight]:
+        """The flights whose time has come, each once."""
+        flights = []
+        for level in self._retries:
+            while level and (not level[0].left or level[0].due <= now):
+                flight = level.popleft()
+                if flight.left:
+                    flights.append(flight)
+        return flights
+
+    def wait_on(self, flight: Flight, now: int) -> None:
+        """Give a flight its time once more."""
+        level = min(flight.attempt, RETRY_LEVELS) - 1
+        flight.due = now + (RETRY_AFTER << level)
+        self._retries[level].append(flight)
+
+    def expired(self, now: int) -> list[int]:
+        """The messages whose deadline has passed and that have not ended."""
+        late: list[int] = []
+        while self._expiries and self._expiries[0][0] <= now:
+            late += self.present(self._expiries.popleft()[1])
+        return late
+
+    def _expiries_alive(self) -> bool:
+        sequences = self._expiries[0][1]
+        return sequences[-1] >= self.floor and any(sequence in self.rows for sequence in sequences)

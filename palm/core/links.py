@@ -1,0 +1,127 @@
+"""The links that a node has dialed: greeting, heartbeats and suspicion.
+
+One beat serves all links. Every `beat` each link gets a Ping; a link that has not been heard for `suspect` is suspected
+until it is heard again. Nothing here decides that a peer is gone: the registry does.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from palm.core.effect import Dial, Effect, HangUp, Tell
+from palm.core.message import PROTOCOL_VERSION, Control, Hello, Instance, Peer, Ping, Pong, Refused
+
+BEAT = 500_000_000
+SUSPECT = 1_500_000_000
+
+
+class Link:
+    """One dialed peer. `pong` is its latest word about itself, None before the first;
+    `outstanding` is the owner's count of what it sent there and has no answer to."""
+
+    __slots__ = ("instance", "heard_at", "suspected", "pong", "refused", "leaving", "outstanding")
+
+    def __init__(self, instance: Instance, now: int) -> None:
+        self.instance = instance
+        self.heard_at = now
+        self.suspected = False
+        self.pong: Pong | None = None
+        self.refused: Refused | None = None
+        self.leaving = instance.draining
+        self.outstanding = 0
+
+    @property
+    def usable(self) -> bool:
+        return not (self.suspected or self.leaving or self.refused)
+
+
+class Links:
+    def __init__(self, *, cluster: str, name: str, beat: int = BEAT, suspect: int = SUSPECT) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._beat = beat
+        self._suspect = suspect
+        self._links: dict[Peer, Link] = {}
+        self._by_server: dict[str, dict[Peer, Link]] = {}
+        self._beat_at: int | None = None
+        self._number = 0
+
+    def __contains__(self, peer: Peer) -> bool:
+        return peer in self._links
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._links.values())
+
+    def get(self, peer: Peer) -> Link | None:
+        return self._links.get(peer)
+
+    def of(self, server: str) -> dict[Peer, Link]:
+        """The dialed instances of that server, in the order they appeared. Not to be changed by the caller."""
+        return self._by_server.get(server, {})
+
+    @property
+    def deadline(self) -> int | None:
+        return self._beat_at if self._links else None
+
+    def add(self, instance: Instance, now: int) -> list[Effect]:
+        """Dial and greet, or take note of a changed record."""
+        known = self._links.get(instance.peer)
+        if known is not None:
+            known.instance = instance
+            known.leaving = known.leaving or instance.draining
+            return []
+        link = Link(instance, now)
+        self._links[instance.peer] = link
+        self._by_server.setdefault(instance.server, {})[instance.peer] = link
+        if self._beat_at is None or len(self._links) == 1:
+            self._beat_at = now + self._beat
+        return [Dial(instance.peer, instance.address), self._hello(instance.peer)]
+
+    def remove(self, peer: Peer) -> list[Effect]:
+        link = self._links.pop(peer, None)
+        if link is None:
+            return []
+        del self._by_server[link.instance.server][peer]
+        return [HangUp(peer)]
+
+    def heard(self, peer: Peer, now: int) -> bool:
+        """Anything arrived from `peer`. True when it was suspected until now."""
+        link = self._links.get(peer)
+        if link is None:
+            return False
+        link.heard_at = now
+        was_suspected = link.suspected
+        link.suspected = False
+        return was_suspected
+
+    def told(self, peer: Peer, control: Control) -> list[Effect]:
+        """A control word from a dialed peer: Welcome, Pong or Refused."""
+        link = self._links.get(peer)
+        if link is None:
+            return []
+        match control:
+            case Pong():
+                link.pong = control
+            case Refused(why="STRANGER"):
+                return [self._hello(peer)]
+            case Refused():
+                link.refused = control
+        return []
+
+    def tick(self, now: int) -> list[Effect]:
+        """Ping where it is time; take note of who has gone silent."""
+        if self._beat_at is None or now < self._beat_at or not self._links:
+            return []
+        self._number += 1
+        # Several intervals late (a frozen process): silence of that time is ours, not the peers'.
+        overslept = now - self._beat_at > self._beat
+        self._beat_at = now + self._beat
+        for link in self._links.values():
+            if overslept:
+                link.heard_at = max(link.heard_at, now - self._beat)
+            elif now - link.heard_at > self._suspect:
+                link.suspected = True
+        return [Tell(peer, Ping(self._number)) for peer in self._links]
+
+    def _hello(self, peer: Peer) -> Tell:
+        return Tell(peer, Hello(PROTOCOL_VERSION, peer, self._cluster, self._name))

@@ -1,0 +1,88 @@
+"""What a server remembers of one job at one stage, so that no message is run twice for one that is sent twice.
+
+It holds the sequences at or above the client's watermark, so it is bounded by the client's window. It knows nothing of
+where answers go.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+from palm.core.message import Payload, Peer, Status
+
+
+class Answer(NamedTuple):
+    """How a message ended at this stage; kept until the client says that it has ended for good."""
+
+    payload: Payload
+    status: int
+
+
+class Memory:
+    __slots__ = ("floor", "_rows", "_went", "_taken")
+
+    def __init__(self) -> None:
+        self.floor = 0
+        # sequence -> payload where it is OK (the common case, without an object of its own), Answer where it is not,
+        # None while it runs.
+        self._rows: dict[int, bytes | Answer | None] = {}
+        self._went: dict[int, Peer] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def advance(self, watermark: int) -> None:
+        """Forget everything below `watermark`."""
+        floor = self.floor
+        if watermark <= floor:
+            return
+        self.floor = watermark
+        rows = self._rows
+        if watermark - floor > len(rows):
+            ended: Sequence[int] = [sequence for sequence in rows if sequence < watermark]
+        else:
+            ended = range(floor, watermark)
+        for sequence in ended:
+            rows.pop(sequence, None)
+        if self._went:
+            for sequence in ended:
+                self._went.pop(sequence, None)
+
+    def take(self, sequence: int) -> bool:
+        """True when it is new, and from now on runs; False when it is known or has ended."""
+        if sequence < self.floor or sequence in self._rows:
+            return False
+        self._rows[sequence] = None
+        return True
+
+    def untake(self, sequence: int) -> None:
+        """It was taken, but is not going to run."""
+        if self._rows.get(sequence, b"") is None:
+            del self._rows[sequence]
+
+    def answer(self, sequence: int, payload: Payload, status: int) -> bool:
+        """Keep its end; False when it was not running here (forgotten since, or answered)."""
+        if self._rows.get(sequence, b"") is not None:
+            return False
+        plain = status == Status.OK and isinstance(payload, bytes)
+        self._rows[sequence] = payload if plain else Answer(payload, status)  # type: ignore[assignment]  # plain says bytes
+        return True
+
+    def recall(self, sequence: int) -> Answer | None:
+        """Its answer, or None while it runs or where it is unknown."""
+        row = self._rows.get(sequence)
+        if row is None or isinstance(row, Answer):
+            return row
+        return Answer(row, Status.OK)
+
+    def runs(self, sequence: int) -> bool:
+        return self._rows.get(sequence, b"") is None
+
+    def went(self, sequences: Sequence[int], peer: Peer) -> None:
+        """Its answer was sent to `peer`, one of several that could take it: a repeat goes there too."""
+        for sequence in sequences:
+            if sequence in self._rows:
+                self._went[sequence] = peer
+
+    def went_to(self, sequence: int) -> Peer | None:
+        return self._went.get(sequence)

@@ -1,0 +1,180 @@
+"""Identities, headers and batches: the values that nodes talk about.
+
+Messages are never objects of their own on the hot path. What travels together under one header is one `Batch` of
+columns, so that the cost of a step is shared by all that was ready.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple, NewType
+
+from palm.core.route import Route, Stage
+
+Peer = NewType("Peer", str)
+"""One life of one process: 16 to 64 characters of `[A-Za-z0-9_-]`; its ASCII bytes are the ZeroMQ routing id."""
+
+Address = str
+"""`tcp://host:port` on the real network; `sim://host:port` in the simulator."""
+
+Frame = tuple[bytes] | tuple[bytes, bytes]
+"""What a transport carries: an envelope, or an envelope and one large payload that is not copied."""
+
+
+class JobId(NamedTuple):
+    """A job for ever: the client's life (its peer id, and the registry revision at which it registered) and a count."""
+
+    client: Peer
+    incarnation: int
+    number: int
+
+
+class Status(IntEnum):
+    """How an item stands. The numbers below 16 are the wire's; those above are a client's own and never travel."""
+
+    OK = 0
+    FAILED = 1
+    EXPIRED = 2
+    BUSY = 3
+    AWAY = 4
+    DEAD_LETTERED = 16
+    CANCELLED = 17
+    UNKNOWN_FATE = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What all messages of one job at one stage have in common. Interned by the codec; equal by value."""
+
+    job: JobId
+    route: Route
+    stage: int
+    """Index of the stage that is to run it; `len(route)` for a result on its way to the client."""
+    at_most_once: bool = False
+    trace: bytes = b""
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.job, self.stage)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def is_result(self) -> bool:
+        return self.stage == len(self.route)
+
+    @property
+    def target(self) -> Stage:
+        """The stage that is to run it. Only where `is_result` is False."""
+        return self.route[self.stage]
+
+    def at(self, stage: int) -> Header:
+        return Header(self.job, self.route, stage, self.at_most_once, self.trace)
+
+
+class Failure(NamedTuple):
+    """Why a message failed; travels as the payload of an item with `Status.FAILED`, encoded by the wire."""
+
+    reason: str
+    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST."""
+    kind: str
+    text: str
+    remote_traceback: str = ""
+    server: str = ""
+    function: str = ""
+    instance: str = ""
+    attempt: int = 1
+
+
+Payload = bytes | Failure
+"""What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled)."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Items under one header, in columns of equal length. Whoever receives one owns it."""
+
+    header: Header
+    watermark: int
+    """Every sequence of the job below this has ended."""
+    sequences: list[int]
+    payloads: list[Payload]
+    remaining: int | None = None
+    """Nanoseconds until the deadline of all items; None where there is none."""
+    attempts: list[int] | None = None
+    """None: each is at its first attempt."""
+    statuses: list[int] | None = None
+    """None: each is `Status.OK`."""
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+# -- talk about links and jobs ----------------------------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    version: int
+    expects: Peer
+    cluster: str
+    name: str
+
+
+class Welcome(NamedTuple):
+    version: int
+
+
+class Refused(NamedTuple):
+    why: str
+    """One of STRANGER, NOT_ME, VERSION, CLUSTER."""
+    text: str
+
+
+class Ping(NamedTuple):
+    number: int
+
+
+class Pong(NamedTuple):
+    """The answer to a Ping, and how the instance stands. Times in microseconds."""
+
+    number: int
+    in_flight: int = 0
+    handled: int = 0
+    failed: int = 0
+    duplicates: int = 0
+    busy_us: int = 0
+    busy_in: str = ""
+    draining: bool = False
+    bad_frames: int = 0
+    uptime_us: int = 0
+
+
+class Over(NamedTuple):
+    """The client has no further interest in its job."""
+
+    incarnation: int
+    number: int
+
+
+Control = Hello | Welcome | Refused | Ping | Pong | Over
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One process that serves, as the registry shows it."""
+
+    server: str
+    peer: Peer
+    address: str
+    functions: tuple[str, ...]
+    kind: str = "RegisteredServer"
+    host: str = ""
+    pid: int = 0
+    started_ms: int = 0
+    """Unix time in milliseconds, of the instance's own wall clock: for people."""
+    draining: bool = False
+    protocol: int = PROTOCOL_VERSION

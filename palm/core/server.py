@@ -1,0 +1,480 @@
+"""The node of a server instance: takes batches, runs each message once, sends what came of it to the next stage.
+
+It remembers answers at or above the client's watermark, so a message that comes again is answered from memory. It keeps
+nothing else: a message is the client's, and the client sends it again when this instance, or the next one, is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Send, Tell
+from palm.core.event import (
+    Bounced,
+    DrainAsked,
+    Event,
+    Finished,
+    Heard,
+    InstanceDown,
+    InstanceUp,
+    Malformed,
+    Received,
+    Tick,
+)
+from palm.core.links import Link, Links
+from palm.core.memory import Memory
+from palm.core.message import (
+    PROTOCOL_VERSION,
+    Batch,
+    Failure,
+    Header,
+    Hello,
+    JobId,
+    Over,
+    Payload,
+    Peer,
+    Ping,
+    Pong,
+    Refused,
+    Status,
+    Welcome,
+)
+
+FORGET_SILENT_CALLER = 30_000_000_000
+"""A caller beats every 0.5 s; one that was silent this long, and its jobs, are forgotten."""
+
+OVER_REMEMBERED = 4_096
+"""Jobs that are over and still known as such: enough that a late copy of one of their messages is not run."""
+
+
+@dataclass(slots=True)
+class Counters:
+    handled: int = 0
+    failed: int = 0
+    duplicates: int = 0
+    stale: int = 0
+    expired: int = 0
+    turned_away: int = 0
+    bad_frames: int = 0
+
+
+class ServerNode:
+    def __init__(
+        self,
+        *,
+        peer: Peer,
+        server: str,
+        functions: Sequence[str],
+        cluster: str = "palm",
+        max_in_flight: int = 16_384,
+        now: int = 0,
+    ) -> None:
+        self.peer = peer
+        self.server = server
+        self.functions = tuple(functions)
+        self.counters = Counters()
+        self.in_flight = 0
+        self.draining = False
+        self._has_drained = False
+        self._progress_at = now
+        self._cluster = cluster
+        self._max_in_flight = max_in_flight
+        self._started = now
+        self._links = Links(cluster=cluster, name=server)
+        self._followed: set[str] = set()
+        self._callers: dict[Peer, int] = {}
+        self._sweep_at: int | None = None
+        self._memories: dict[tuple[JobId, int], Memory] = {}
+        self._over: dict[JobId, None] = {}
+        self._onward: dict[Header, Header] = {}
+        self._tickets: dict[int, tuple[Header, int | None, int]] = {}
+        self._next_ticket = 0
+        self._sent_since_pong: dict[Peer, int] = {}
+        # Answers that wait for an instance of the next server, or for the client's link. Each also stands in its Memory, so
+        # dropping one costs a retry and no message.
+        self._parked: dict[str | Peer, list[Batch]] = {}
+        self._parked_items = 0
+
+    # -- the Node protocol --------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        beat, sweep = self._links.deadline, self._sweep_at
+        if beat is None:
+            return sweep
+        return beat if sweep is None else min(beat, sweep)
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        effects = self._react(event, now)
+        if self.draining and not self._has_drained and self.in_flight == 0 and self._parked_items == 0:
+            self._has_drained = True
+            effects.append(Drained())
+        return effects
+
+    def _react(self, event: Event, now: int) -> list[Effect]:
+        match event:
+            case Received():
+                return self._received(event.peer, event.batch, now)
+            case Finished():
+                return self._finished(event, now)
+            case Heard():
+                return self._heard(event, now)
+            case Bounced():
+                return self._bounced(event, now)
+            case InstanceUp():
+                return self._instance_up(event, now)
+            case InstanceDown():
+                return self._links.remove(event.peer)
+            case Tick():
+                return self._links.tick(now) + self._sweep(now)
+            case DrainAsked():
+                self.draining = True
+            case Malformed():
+                self.counters.bad_frames += 1
+        return []
+
+    def pong(self, number: int, now: int) -> Pong:
+        """How this instance stands. Busy since: the last time that anything of what it has taken ended."""
+        counters = self.counters
+        busy_in = next((ticket[0].target.function for ticket in self._tickets.values()), "")
+        return Pong(
+            number=number,
+            in_flight=self.in_flight,
+            handled=counters.handled,
+            failed=counters.failed,
+            duplicates=counters.duplicates,
+            busy_us=max(1, (now - self._progress_at) // 1_000) if busy_in else 0,
+            busy_in=busy_in,
+            draining=self.draining,
+            bad_frames=counters.bad_frames,
+            uptime_us=(now - self._started) // 1_000,
+        )
+
+    # -- links --------------------------------------------------------------------------------------------------------
+
+    def _heard(self, event: Heard, now: int) -> list[Effect]:
+        peer, control = event.peer, event.control
+        match control:
+            case Hello():
+                return self._greeted(peer, control, now)
+            case Ping():
+                if peer not in self._callers:
+                    return [self._stranger(peer)]
+                self._callers[peer] = now
+                return [Tell(peer, self.pong(control.number, now))]
+            case Over():
+                return self._job_over(JobId(peer, control.incarnation, control.number))
+            case Pong():
+                self._sent_since_pong.pop(peer, None)
+        self._links.heard(peer, now)
+        return self._links.told(peer, control)
+
+    def _greeted(self, peer: Peer, hello: Hello, now: int) -> list[Effect]:
+        refusal = self._refusal(hello)
+        if refusal is not None:
+            self._callers.pop(peer, None)
+            return [Tell(peer, refusal)]
+        self._callers[peer] = now
+        if self._sweep_at is None:
+            self._sweep_at = now + FORGET_SILENT_CALLER
+        return [Tell(peer, Welcome(PROTOCOL_VERSION)), *self._unpark(peer, now)]
+
+    def _refusal(self, hello: Hello) -> Refused | None:
+        if hello.expects != self.peer:
+            return Refused("NOT_ME", f"this is {self.peer} of server {self.server}, not {hello.expects!r:.80}")
+        if hello.version != PROTOCOL_VERSION:
+            return Refused(
+                "VERSION",
+                f"this instance speaks protocol {PROTOCOL_VERSION}, you speak {hello.version}: install one release on both",
+            )
+        if hello.cluster != self._cluster:
+            return Refused("CLUSTER", f"this instance is of namespace {self._cluster!r}, not {hello.cluster!r:.140}")
+        return None
+
+    def _stranger(self, peer: Peer) -> Tell:
+        return Tell(peer, Refused("STRANGER", "say Hello first"))
+
+    def _sweep(self, now: int) -> list[Effect]:
+        if self._sweep_at is None or now < self._sweep_at:
+            return []
+        silent = [peer for peer, heard in self._callers.items() if now - heard >= FORGET_SILENT_CALLER]
+        effects: list[Effect] = []
+        for peer in silent:
+            del self._callers[peer]
+            self._drop_parked(peer)
+            jobs = {job: None for job, _ in self._memories if job.client == peer}
+            for job in jobs:
+                effects += self._job_over(job)
+        self._sweep_at = now + FORGET_SILENT_CALLER if self._callers else None
+        return effects
+
+    def _job_over(self, job: JobId) -> list[Effect]:
+        self._over[job] = None
+        if len(self._over) > OVER_REMEMBERED:
+            del self._over[next(iter(self._over))]
+        for key in [key for key in self._memories if key[0] == job]:
+            del self._memories[key]
+        for header in [header for header in self._onward if header.job == job]:
+            del self._onward[header]
+        for where, batches in list(self._parked.items()):
+            kept = [batch for batch in batches if batch.header.job != job]
+            self._parked_items -= sum(map(len, batches)) - sum(map(len, kept))
+            self._parked[where] = kept
+        return [Abandon(job)]
+
+    # -- messages in --------------------------------------------------------------------------------------------------
+
+    def _received(self, peer: Peer, batch: Batch, now: int) -> list[Effect]:
+        if peer not in self._callers:
+            return [self._stranger(peer)]
+        self._callers[peer] = now
+        header = batch.header
+        if header.is_result or header.target.server != self.server or header.job in self._over:
+            self.counters.stale += len(batch)
+            return []
+        key = (header.job, header.stage)
+        memory = self._memories.get(key)
+        if memory is None:
+            memory = self._memories[key] = Memory()
+        memory.advance(batch.watermark)
+
+        fresh = [i for i, sequence in enumerate(batch.sequences) if memory.take(sequence)]
+        effects: list[Effect] = []
+        if len(fresh) < len(batch):
+            effects += self._answer_again(memory, batch, set(fresh), now)
+            batch = _picked(batch, fresh)
+        if not fresh:
+            return effects
+        if self.draining or self.in_flight + len(fresh) > self._max_in_flight:
+            return effects + self._turn_away(memory, batch, now)
+        return effects + self._admit(memory, batch, now)
+
+    def _admit(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
+        """Run what is to be run; pass along what has already ended, and end what cannot be run."""
+        header = batch.header
+        if batch.remaining is not None and batch.remaining <= 0:
+            return self._settle(memory, header, batch.sequences, [b""] * len(batch), [Status.EXPIRED] * len(batch), None, now)
+        if batch.statuses is not None:
+            ended = [i for i, status in enumerate(batch.statuses) if status != Status.OK]
+            rest = [i for i, status in enumerate(batch.statuses) if status == Status.OK]
+            passed = _picked(batch, ended)
+            expires = None if batch.remaining is None else now + batch.remaining
+            effects = self._settle(memory, header, passed.sequences, passed.payloads, passed.statuses, expires, now)
+            batch = _picked(batch, rest)
+            batch.statuses = None
+            return effects + (self._admit(memory, batch, now) if rest else [])
+        if header.target.function not in self.functions:
+            failure = Failure(
+                "NO_FUNCTION",
+                "NoSuchFunction",
+                f"server {self.server!r} has no function {header.target.function!r}; it lists {', '.join(self.functions)}",
+                server=self.server,
+                function=header.target.function,
+                instance=self.peer,
+            )
+            return self._settle(memory, header, batch.sequences, [failure] * len(batch), [Status.FAILED] * len(batch), None, now)
+        expires = None if batch.remaining is None else now + batch.remaining
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        self._tickets[ticket] = (header, expires, len(batch))
+        if self.in_flight == 0:
+            self._progress_at = now
+        self.in_flight += len(batch)
+        return [Invoke(ticket, batch, expires)]
+
+    def _turn_away(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
+        """Tell the client itself, whichever stage this is: it owns the messages and knows when to send them again."""
+        for sequence in batch.sequences:
+            memory.untake(sequence)
+        self.counters.turned_away += len(batch)
+        status = Status.AWAY if self.draining else Status.BUSY
+        return self._send_result(batch.header, batch.sequences, [b""] * len(batch), [status] * len(batch), None, now)
+
+    def _answer_again(self, memory: Memory, batch: Batch, fresh: set[int], now: int) -> list[Effect]:
+        """Messages that were here before: nothing while they run, their answer once more where they have one."""
+        self.counters.duplicates += len(batch) - len(fresh)
+        effects: list[Effect] = []
+        remaining = None if batch.remaining is None else now + batch.remaining
+        for i, sequence in enumerate(batch.sequences):
+            answer = None if i in fresh else memory.recall(sequence)
+            if answer is not None:
+                effects += self._forward(
+                    memory, batch.header, [sequence], [answer.payload], [answer.status], remaining, now, memory.went_to(sequence)
+                )
+        return effects
+
+    # -- results out --------------------------------------------------------------------------------------------------
+
+    def _finished(self, event: Finished, now: int) -> list[Effect]:
+        header, expires, left = self._tickets[event.ticket]
+        count = len(event.sequences)
+        if left == count:
+            del self._tickets[event.ticket]
+        else:
+            self._tickets[event.ticket] = (header, expires, left - count)
+        self.in_flight -= count
+        self._progress_at = now
+        self.counters.handled += count
+        memory = self._memories.get((header.job, header.stage))
+        if memory is None:
+            return []
+        return self._settle(memory, header, event.sequences, event.payloads, event.statuses, expires, now)
+
+    def _settle(
+        self,
+        memory: Memory,
+        header: Header,
+        sequences: Sequence[int],
+        payloads: list[Payload],
+        statuses: Sequence[int] | None,
+        expires: int | None,
+        now: int,
+    ) -> list[Effect]:
+        """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere."""
+        if statuses is None:
+            kept = [i for i, sequence in enumerate(sequences) if memory.answer(sequence, payloads[i], Status.OK)]
+        else:
+            kept = [i for i, sequence in enumerate(sequences) if memory.answer(sequence, payloads[i], statuses[i])]
+            self.counters.failed += sum(1 for status in statuses if status == Status.FAILED)
+            self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
+        if len(kept) < len(sequences):
+            self.counters.stale += len(sequences) - len(kept)
+            sequences = [sequences[i] for i in kept]
+            payloads = [payloads[i] for i in kept]
+            statuses = None if statuses is None else [statuses[i] for i in kept]
+        if not kept:
+            return []
+        return self._forward(memory, header, list(sequences), payloads, statuses, expires, now, None)
+
+    def _forward(
+        self,
+        memory: Memory,
+        header: Header,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: Sequence[int] | None,
+        expires: int | None,
+        now: int,
+        before: Peer | None,
+    ) -> list[Effect]:
+        onward = self._next_header(header)
+        batch = Batch(
+            onward,
+            memory.floor,
+            sequences,
+            payloads,
+            None if expires is None else max(0, expires - now),
+            statuses=None if statuses is None else list(statuses),
+        )
+        if onward.is_result:
+            return self._to_client(batch)
+        return self._to_next(memory, batch, before)
+
+    def _next_header(self, header: Header) -> Header:
+        onward = self._onward.get(header)
+        if onward is None:
+            onward = self._onward[header] = header.at(header.stage + 1)
+        return onward
+
+    def _send_result(
+        self,
+        header: Header,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int],
+        expires: int | None,
+        now: int,
+    ) -> list[Effect]:
+        remaining = None if expires is None else max(0, expires - now)
+        return self._to_client(Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses))
+
+    def _to_client(self, batch: Batch) -> list[Effect]:
+        client = batch.header.job.client
+        if client in self._callers:
+            return [Send(client, batch)]
+        return self._park(client, batch)
+
+    def _to_next(self, memory: Memory, batch: Batch, before: Peer | None) -> list[Effect]:
+        server = batch.header.target.server
+        links = self._links.of(server)
+        peer = before if before is not None and before in links and links[before].usable else self._choose(links, batch.header.target.function)
+        if peer is None:
+            follow = self._follow(server)
+            return follow + self._park(server, batch)
+        if len(links) > 1:
+            memory.went(batch.sequences, peer)
+        self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
+        return [Send(peer, batch)]
+
+    def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
+        """The usable instance of that function with the least before it, by its own last word and what was sent since; ties to the first."""
+        best: Peer | None = None
+        least = 0
+        for peer, link in links.items():
+            if link.usable and function in link.instance.functions:
+                load = self._sent_since_pong.get(peer, 0) + (link.pong.in_flight if link.pong is not None else 0)
+                if best is None or load < least:
+                    best, least = peer, load
+        return best
+
+    def _follow(self, server: str) -> list[Effect]:
+        if server in self._followed:
+            return []
+        self._followed.add(server)
+        return [Follow(server)]
+
+    # -- what waits ---------------------------------------------------------------------------------------------------
+
+    def _park(self, where: str | Peer, batch: Batch) -> list[Effect]:
+        if self._parked_items + len(batch) <= self._max_in_flight:
+            self._parked.setdefault(where, []).append(batch)
+            self._parked_items += len(batch)
+        return []
+
+    def _unpark(self, where: str | Peer, now: int) -> list[Effect]:
+        batches = self._parked.pop(where, [])
+        effects: list[Effect] = []
+        for batch in batches:
+            self._parked_items -= len(batch)
+            if batch.header.is_result:
+                effects += self._to_client(batch)
+            else:
+                memory = self._memories.get((batch.header.job, batch.header.stage - 1))
+                if memory is not None:
+                    effects += self._to_next(memory, batch, None)
+        return effects
+
+    def _drop_parked(self, where: str | Peer) -> None:
+        self._parked_items -= sum(map(len, self._parked.pop(where, [])))
+
+    def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
+        instance = event.instance
+        return self._links.add(instance, now) + self._unpark(instance.server, now)
+
+    def _bounced(self, event: Bounced, now: int) -> list[Effect]:
+        """It did not leave this process. To a client: wait for its link. To a server: another instance, or wait."""
+        batch, peer = event.batch, event.peer
+        if batch.header.is_result:
+            self._callers.pop(peer, None)
+            return self._park(peer, batch)
+        link = self._links.get(peer)
+        if link is not None:
+            link.suspected = True
+        memory = self._memories.get((batch.header.job, batch.header.stage - 1))
+        return [] if memory is None else self._to_next(memory, batch, None)
+
+
+def _picked(batch: Batch, indices: list[int]) -> Batch:
+    """The batch with only those items; the batch itself where that is all of them."""
+    if len(indices) == len(batch):
+        return batch
+    return Batch(
+        batch.header,
+        batch.watermark,
+        [batch.sequences[i] for i in indices],
+        [batch.payloads[i] for i in indices],
+        batch.remaining,
+        None if batch.attempts is None else [batch.attempts[i] for i in indices],
+        None if batch.statuses is None else [batch.statuses[i] for i in indices],
+    )

@@ -1,0 +1,289 @@
+"""A job as its caller sees it: an iterator of results with a ledger.
+
+`Job` is the buffer between the host's thread, which delivers, and the caller's, who takes; `palm.client` opens it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
+
+from palm.core.message import Failure, Payload, Status
+from palm.core.route import Route
+from palm.errors import (
+    ClientClosed,
+    DeadlineExpired,
+    DeadLettered,
+    HandlerFailed,
+    JobCancelled,
+    MessageFailed,
+    NoSuchFunction,
+    PalmError,
+    PayloadTooLarge,
+)
+from palm.observe.ledger import Ledger
+from palm.runtime.engine import ClientEngine
+from palm.runtime.portal import Feed, World
+from palm.wire.codec import decode_failure
+
+Errors = Literal["raise", "yield", "skip"]
+
+Chunk = tuple[list[int], list[Payload], "list[int] | None"]
+Outcome = tuple[int, "bytes | PalmError"]
+
+
+class Job:
+    """Results of one job, by iteration. Made by `Client.job`; sending starts with `Client.submit` or the first `next`.
+
+    `errors` says what becomes of messages that end without a result: "raise" raises their error from `next` (and a later
+    `next` goes on: the rest of the job does too), "yield" yields the error object in place of a result, "skip" leaves them to the
+    ledger.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[bytes],
+        route: Route,
+        *,
+        ordered: bool = False,
+        errors: Errors = "raise",
+        deadline_s: float | None = None,
+        at_most_once: bool = False,
+        window: int = 1024,
+        window_bytes: int = 64 * 1024 * 1024,
+        max_payload_bytes: int = 32 * 1024 * 1024,
+    ) -> None:
+        if errors not in ("raise", "yield", "skip"):
+            raise ValueError(f"errors is {errors!r}; it takes 'raise', 'yield' or 'skip'")
+        self.source = source
+        self.route = route
+        self.ordered = ordered
+        self.errors: Errors = errors
+        self.deadline_s = deadline_s
+        self.at_most_once = at_most_once
+        self.window = window
+        self.window_bytes = window_bytes
+        self.max_payload_bytes = max_payload_bytes
+        self.number: int | None = None
+        self.is_ready = False
+        self.has_ended = False
+        self.error: BaseException | None = None
+        """Why the job as a whole failed: refused, or its source raised. Raised after the last outcome."""
+
+        self._world: World | None = None
+        self._engine: ClientEngine | None = None
+        self._feed: Feed | None = None
+        self._wake: Callable[[], None] = lambda: None
+        self._chunks: deque[Chunk] = deque()
+        self._current: Iterator[Outcome] = iter(())
+        self._early: dict[int, bytes | PalmError] = {}
+        self._next_sequence = 0
+        self._taken = self._taken_ok = self._taken_bytes = 0
+        self._last_ledger = Ledger()
+
+    # -- for whoever opens it -----------------------------------------------------------------------------------------
+
+    def open(self, world: World, engine: ClientEngine, wake: Callable[[], None]) -> None:
+        """Start, on the host's thread. `wake` is called whenever there is something new to look at."""
+        self._world, self._engine, self._wake = world, engine, wake
+        self.number = engine.open(
+            self,
+            self.route,
+            window=self.window,
+            window_bytes=self.window_bytes,
+            deadline=None if self.deadline_s is None else int(self.deadline_s * 1e9),
+            at_most_once=self.at_most_once,
+        )
+
+    def pop(self) -> Outcome | None:
+        """The next outcome, in the order wanted; None while there is none. Does not wait."""
+        if self.ordered:
+            return self._pop_ordered()
+        return self._pop_any()
+
+    def settle(self) -> None:
+        """Report what was taken; called when the caller is about to wait, or now and then."""
+        if not self._taken or self._world is None or self._engine is None or self.number is None:
+            return
+        engine, number = self._engine, self.number
+        taken, delivered, size = self._taken, self._taken_ok, self._taken_bytes
+        self._taken = self._taken_ok = self._taken_bytes = 0
+
+        def report() -> None:
+            engine.taken(number, taken, delivered, size)
+            self._keep_ledger()
+
+        self._world.submit(report)
+
+    # -- JobSink: on the host's thread --------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        self.is_ready = True
+        self._wake()
+
+    def demand(self, count: int) -> None:
+        if self._feed is None:
+            assert self._world is not None
+            self._feed = self._world.feed(self._checked(), self._offer, self._source_ended)
+        self._feed.demand(count)
+
+    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+        self._chunks.append((sequences, payloads, statuses))
+        self._wake()
+
+    def ended(self, error: PalmError | None) -> None:
+        if self.error is None:
+            self.error = error
+        if self._feed is not None:
+            self._feed.stop()
+        self._keep_ledger()
+        self.has_ended = True
+        self._wake()
+
+    def _offer(self, payloads: list[bytes]) -> None:
+        if self._engine is not None and self.number is not None:
+            self._engine.offer(self.number, payloads)
+
+    def _source_ended(self, error: BaseException | None) -> None:
+        if self._engine is not None and self.number is not None:
+            if error is not None:
+                self.error = error
+            self._engine.source_ended(self.number)
+
+    def _keep_ledger(self) -> None:
+        if self._engine is not None and self.number is not None:
+            self._last_ledger = self._engine.ledger(self.number) or self._last_ledger
+
+    # -- for callers --------------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """The counts at this moment. What was taken and not yet reported (at most an eighth of a window) is in flight."""
+        self._keep_ledger()
+        return self._last_ledger
+
+    def cancel(self) -> None:
+        """No further interest: what is in flight ends as failed (`JobCancelled`), and the stages are told."""
+        if self._world is not None and self._engine is not None and self.number is not None and not self.has_ended:
+            engine, number = self._engine, self.number
+            self._world.submit(lambda: engine.cancel(number))
+
+    def stop_source(self) -> None:
+        if self._feed is not None:
+            self._feed.stop()
+
+    def describe(self) -> str:
+        """What it waits for, in words."""
+        if self._engine is None or self.number is None:
+            return "the job was not submitted"
+        return self._engine.describe(self.number)
+
+    # -- taking -------------------------------------------------------------------------------------------------------
+
+    def _pop_any(self) -> Outcome | None:
+        for outcome in self._current:
+            return outcome
+        self._current = iter(())
+        if not self._chunks:
+            return None
+        self._current = self._outcomes(*self._chunks.popleft())
+        return next(self._current)
+
+    def _pop_ordered(self) -> Outcome | None:
+        early = self._early
+        while self._next_sequence not in early:
+            outcome = self._pop_any()
+            if outcome is None:
+                return None
+            if outcome[0] == self._next_sequence:
+                self._next_sequence += 1
+                self._count(outcome[1])
+                return outcome
+            early[outcome[0]] = outcome[1]
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        value = early.pop(sequence)
+        self._count(value)
+        return sequence, value
+
+    def _outcomes(
+        self, sequences: list[int], payloads: list[Payload], statuses: Sequence[int] | None
+    ) -> Iterator[Outcome]:
+        """One chunk, counted as taken as it goes (unless ordered: then as it comes out)."""
+        counts = not self.ordered
+        for index, sequence in enumerate(sequences):
+            payload = payloads[index]
+            status = Status.OK if statuses is None else statuses[index]
+            if status == Status.OK:
+                assert isinstance(payload, bytes), "a result is bytes"
+                value: bytes | PalmError = payload
+            else:
+                value = error_of(sequence, status, payload, self.route)
+            if counts:
+                self._count(value)
+            yield sequence, value
+
+    def _count(self, value: bytes | PalmError) -> None:
+        self._taken += 1
+        if isinstance(value, bytes):
+            self._taken_ok += 1
+            self._taken_bytes += len(value)
+        if self._taken >= self.window >> 3:
+            self.settle()
+
+    def _checked(self) -> Iterator[bytes]:
+        """The source, with every payload checked before it is PALM's."""
+        limit = self.max_payload_bytes
+        for place, payload in enumerate(self.source):
+            if not isinstance(payload, bytes):
+                raise TypeError(
+                    f"message {place} of the job to {self.route[0]} is {type(payload).__name__}, bytes are needed"
+                    + (": encode it, e.g. text.encode()" if isinstance(payload, str) else "")
+                )
+            if len(payload) > limit:
+                raise PayloadTooLarge(
+                    f"message {place} of the job to {self.route[0]}: payload of {len(payload)} bytes exceeds {limit} "
+                    "(raise max_payload_bytes, or split it)"
+                )
+            yield payload
+
+
+def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmError:
+    """The exception for a message that ended without a result."""
+    error: PalmError
+    where = " -> ".join(map(str, route))
+    if status == Status.FAILED:
+        failure = payload if isinstance(payload, Failure) else decode_failure(payload)
+        if failure.reason == "NO_FUNCTION":
+            return NoSuchFunction(failure.text)
+        if failure.reason == "BAD_REQUEST":
+            error = MessageFailed(failure.text)
+        else:
+            error = HandlerFailed(
+                kind=failure.kind,
+                text=failure.text,
+                remote_traceback=failure.remote_traceback,
+                server=failure.server,
+                function=failure.function,
+                instance=failure.instance,
+                attempt=failure.attempt,
+            )
+    elif status == Status.EXPIRED:
+        error = DeadlineExpired(f"message {sequence} to {where}: its deadline passed before its result came")
+    elif status == Status.DEAD_LETTERED:
+        error = DeadLettered(
+            f"message {sequence} to {where}: its attempts are used up (the instances that took it died, or none answered)"
+        )
+    elif status == Status.CANCELLED:
+        error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")
+    else:
+        error = MessageFailed(
+            f"message {sequence} to {where}: an instance was lost and the job is at_most_once, so it may or may not have run"
+        )
+    if isinstance(error, MessageFailed):
+        error.sequence = sequence
+    return error
+
+
+def closed() -> ClientClosed:
+    return ClientClosed("the client is closed: make a new one, or use it inside its `with` block")

@@ -1,0 +1,186 @@
+"""A client's real world: a thread with an event loop, a host on it, and a feeding thread for each job's source."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections import deque
+from typing import Callable, Iterable, Iterator
+
+from palm.errors import PalmError
+from palm.net.etcd.settings import EtcdSettings
+from palm.net.host import NetGate, NetHost
+from palm.net.peer import new_peer
+from palm.ports.host import Gate
+from palm.runtime.engine import ClientEngine
+from palm.runtime.portal import Feed
+
+CLOSE_S = 5.0
+
+GATHER_S = 0.0005
+"""While a source goes on yielding, its payloads are fetched this often rather than announced one by one."""
+
+
+class NetWorld:
+    def __init__(self, etcd: EtcdSettings, *, cluster: str, name: str, log: Callable[[str], None]) -> None:
+        self.name = name
+        self._etcd = etcd
+        self._cluster = cluster
+        self._log = log
+        self._pid = os.getpid()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+
+    def begin(self, ready: Callable[[ClientEngine | None, PalmError | None], None]) -> None:
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(ready)), name=f"palm-{self.name}", daemon=True
+        )
+        self._thread.start()
+
+    async def _main(self, ready: Callable[[ClientEngine | None, PalmError | None], None]) -> None:
+        from palm.net.registry import EtcdRegistry
+        from palm.net.transport import ZmqTransport
+
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        host = NetHost(socket.gethostname(), ZmqTransport(new_peer()), EtcdRegistry(self._etcd))
+        engine = ClientEngine(host, cluster=self._cluster, name=self.name, log=self._log)
+        try:
+            await engine.start()
+        except PalmError as error:
+            await engine.aclose(0.0)
+            ready(None, error)
+            return
+        ready(engine, None)
+        host.failed.add_done_callback(lambda failed: self._stopping.set() if self._stopping else None)
+        await self._stopping.wait()
+        await engine.aclose()
+
+    def submit(self, callback: Callable[[], None]) -> None:
+        assert self._loop is not None, "begin comes first"
+        if os.getpid() != self._pid:
+            raise RuntimeError("a palm client does not survive fork: make a new one in the child process")
+        self._loop.call_soon_threadsafe(callback)
+
+    def gate(self) -> Gate:
+        return NetGate()
+
+    def feed(
+        self,
+        source: Iterable[bytes],
+        offer: Callable[[list[bytes]], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> Feed:
+        assert self._loop is not None, "begin comes first"
+        return ThreadFeed(self._loop, source, offer, ended)
+
+    def end(self) -> None:
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None and not loop.is_closed():
+            try:
+                loop.call_soon_threadsafe(stopping.set)
+            except RuntimeError:
+                pass  # it closed in this moment
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_S)
+
+
+class ThreadFeed:
+    """Iterates a source in a thread of its own, so that a slow one stops nobody, and results stream while it runs.
+
+    Payloads wait in a deque. The first after a pause wakes the event loop; from then on the loop looks by itself every GATHER_S,
+    until it finds none: so a fast source costs one wake-up, and a slow one is never late.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: Iterable[bytes],
+        offer: Callable[[list[bytes]], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        self._loop = loop
+        self._source = source
+        self._offer = offer
+        self._ended = ended
+        self._allowed = 0
+        self._granted = 0
+        self._more = NetGate()
+        self._stopped = False
+        self._buffer: deque[bytes] = deque()
+        self._watched = False
+        self._error: BaseException | None = None
+        self._finished = False  # set by the thread, after the last append
+        self._told = False
+        self._thread: threading.Thread | None = None
+
+    def demand(self, count: int) -> None:
+        self._granted += count
+        self._more.open()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="palm-feed", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._more.open()
+
+    def _run(self) -> None:
+        try:
+            self._pull(iter(self._source))
+        except BaseException as error:  # whatever the source raises is handed to the caller, who owns it
+            self._error = error
+        self._finished = True
+        self._announce()
+
+    def _pull(self, source: Iterator[bytes]) -> None:
+        buffer = self._buffer
+        try:
+            while True:
+                while self._allowed == self._granted and not self._stopped:
+                    self._more.wait(None)
+                if self._stopped:
+                    return
+                granted = self._granted
+                while self._allowed < granted:
+                    try:
+                        payload = next(source)
+                    except StopIteration:
+                        return
+                    self._allowed += 1
+                    buffer.append(payload)
+                    if not self._watched:
+                        self._watched = True
+                        self._announce()
+                    if self._stopped:
+                        return
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    def _announce(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._fetch)
+        except RuntimeError:
+            self._stopped = True  # the loop is closed: nobody wants more
+
+    def _fetch(self) -> None:
+        """On the loop: take what is there; look again soon, or go back to being woken."""
+        finished = self._finished  # read before the buffer: nothing is appended after it
+        buffer = self._buffer
+        if buffer:
+            self._offer([buffer.popleft() for _ in range(len(buffer))])
+        elif not finished:
+            self._watched = False
+            if not buffer:
+                return
+            self._watched = True  # appended between the look and the line above
+        if not finished:
+            self._loop.call_later(GATHER_S, self._fetch)
+        elif not self._told:
+            self._told = True
+            self._ended(self._error)

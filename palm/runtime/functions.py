@@ -1,0 +1,44 @@
+"""From a user's server object and a list of names to the functions that may be called: a dictionary, never `getattr` later."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterable
+
+from palm.core.names import check_name
+from palm.errors import BadRequest, did_you_mean
+from palm.runtime.invoke import Function
+
+
+def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
+    """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
+    functions: dict[str, Function] = {}
+    for name in names:
+        check_name("function", name)
+        if name.startswith("_"):
+            raise BadRequest(f"function {name!r} begins with '_': such names are PALM's own")
+        function: Callable[..., object] | None = getattr(server, name, None)
+        if not callable(function):
+            known = listed_by_default(server)
+            kind = type(server).__name__
+            raise BadRequest(
+                f"class {kind} has no function {name!r}{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
+            )
+        functions[name] = function
+    if not functions:
+        raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
+    return functions
+
+
+def listed_by_default(server: object) -> list[str]:
+    """The public methods that a user's class defines itself, in order of definition, base classes first.
+
+    PALM's own base classes offer none of theirs.
+    """
+    names: dict[str, None] = {}
+    for kind in reversed(type(server).__mro__):
+        if kind is object or kind.__module__.partition(".")[0] == "palm":
+            continue
+        for name, value in vars(kind).items():
+            if callable(value) and not name.startswith("_") and not isinstance(value, type):
+                names[name] = None
+    return list(names)

@@ -1,0 +1,196 @@
+"""Runs user code: from an `Invoke` effect to `Finished` events, whatever the user's function does.
+
+An exception is an outcome here, and so is a result that is not bytes. The host's executor decides where the code runs; this file
+does not know.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from typing import Any, Awaitable, Callable, Mapping
+
+from palm.core.effect import Invoke
+from palm.core.event import Finished
+from palm.core.message import Failure, JobId, Payload, Peer, Status
+from palm.ports.host import Host
+
+Function = Callable[[bytes], Any]
+
+MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
+"""Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
+
+_EXPIRED = object()
+_DROPPED = object()
+
+
+class Invoker:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        server: str,
+        peer: Peer,
+        functions: Mapping[str, Function],
+        post: Callable[[Finished], None],
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+    ) -> None:
+        self._host = host
+        self._server = server
+        self._peer = peer
+        self._functions = dict(functions)
+        self._async = {name for name, function in functions.items() if inspect.iscoroutinefunction(function)}
+        self._post = post
+        self._max_payload_bytes = max_payload_bytes
+        self._executor = host.executor(server)
+        self._abandoned: set[JobId] = set()
+        self._open: dict[JobId, int] = {}
+
+    def abandon(self, job: JobId) -> None:
+        """What has not begun of that job need not run."""
+        if job in self._open:
+            self._abandoned.add(job)
+
+    async def aclose(self, timeout_s: float) -> bool:
+        return await self._executor.aclose(timeout_s)
+
+    def invoke(self, effect: Invoke) -> None:
+        batch = effect.batch
+        job = batch.header.job
+        self._open[job] = self._open.get(job, 0) + 1
+        name = batch.header.target.function
+        call = _Call(self, name, effect)
+        if name in self._async:
+            self._executor.execute_async(call.run_async, range(len(batch)), call.done_one)
+        else:
+            self._executor.execute(name, call.run, range(len(batch)), call.done)
+
+    def close_job_call(self, job: JobId) -> None:
+        left = self._open[job] - 1
+        if left:
+            self._open[job] = left
+        else:
+            del self._open[job]
+            self._abandoned.discard(job)
+
+    # -- used by calls ------------------------------------------------------------------------------------------------
+
+    def skips(self, job: JobId, expires: int | None) -> object | None:
+        """Why an item need not begin now; None where it is to run."""
+        if self._abandoned and job in self._abandoned:
+            return _DROPPED
+        if expires is not None and self._host.now() >= expires:
+            return _EXPIRED
+        return None
+
+    def function(self, name: str) -> Function:
+        return self._functions[name]
+
+    def judge(self, name: str, result: object, attempt: int) -> object:
+        """The outcome for what a function returned: the bytes themselves, or a Failure."""
+        if type(result) is bytes:
+            if len(result) <= self._max_payload_bytes:
+                return result
+            return self._failure(
+                "TOO_LARGE",
+                "PayloadTooLarge",
+                f"function {name!r} of server {self._server!r} returned {len(result)} bytes, "
+                f"over the limit of {self._max_payload_bytes} (raise max_payload_bytes, or split the result)",
+                name,
+                attempt,
+            )
+        code = getattr(inspect.unwrap(self._functions[name]), "__code__", None)
+        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+        hint = ": encode it, e.g. result.encode()" if isinstance(result, str) else ""
+        return self._failure(
+            "BAD_RESULT",
+            "TypeError",
+            f"function {name!r} of server {self._server!r} returned {type(result).__name__}, bytes are needed{hint}{where}",
+            name,
+            attempt,
+        )
+
+    def raised(self, name: str, error: BaseException, attempt: int) -> Failure:
+        tb = error.__traceback__
+        frames = tb.tb_next if tb is not None else None  # without PALM's own frame
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        return self._failure("HANDLER_RAISED", type(error).__name__, _text_of(error), name, attempt, text)
+
+    def _failure(self, reason: str, kind: str, text: str, name: str, attempt: int, trace: str = "") -> Failure:
+        return Failure(reason, kind, text, trace, self._server, name, self._peer, attempt)
+
+    def finish(self, call: _Call, outcomes: list[Any], first: int) -> None:
+        batch = call.effect.batch
+        sequences = batch.sequences[first : first + len(outcomes)]
+        payloads: list[Payload] = outcomes
+        statuses: list[int] | None = None
+        if any(type(outcome) is not bytes for outcome in outcomes):
+            payloads, statuses = [], []
+            for outcome in outcomes:
+                plain = type(outcome) is bytes
+                failed = isinstance(outcome, Failure)
+                payloads.append(outcome if plain or failed else b"")
+                statuses.append(Status.OK if plain else Status.FAILED if failed else Status.EXPIRED)
+        call.left -= len(outcomes)
+        if call.left == 0:
+            self.close_job_call(batch.header.job)
+        self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
+
+
+class _Call:
+    """One Invoke under way. Items are indices into its batch."""
+
+    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "_payloads", "_job", "_expires")
+
+    def __init__(self, invoker: Invoker, name: str, effect: Invoke) -> None:
+        self.invoker = invoker
+        self.name = name
+        self.effect = effect
+        self.function = invoker.function(name)
+        self.first = 0
+        self.left = len(effect.batch)
+        self._payloads = effect.batch.payloads
+        self._job = effect.batch.header.job
+        self._expires = effect.expires
+
+    def attempt(self, index: int) -> int:
+        attempts = self.effect.batch.attempts
+        return 1 if attempts is None else attempts[index]
+
+    def run(self, index: int) -> object:
+        invoker = self.invoker
+        skip = invoker.skips(self._job, self._expires)
+        if skip is not None:
+            return skip
+        try:
+            result = self.function(self._payloads[index])  # type: ignore[arg-type]  # failures never get here
+        except (Exception, SystemExit) as error:  # whatever user code raises is the message's outcome
+            return invoker.raised(self.name, error, self.attempt(index))
+        return invoker.judge(self.name, result, self.attempt(index))
+
+    async def run_async(self, index: int) -> object:
+        invoker = self.invoker
+        skip = invoker.skips(self._job, self._expires)
+        if skip is not None:
+            return skip
+        try:
+            awaitable: Awaitable[Any] = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
+            result = await awaitable
+        except (Exception, SystemExit) as error:  # whatever user code raises is the message's outcome
+            return invoker.raised(self.name, error, self.attempt(index))
+        return invoker.judge(self.name, result, self.attempt(index))
+
+    def done(self, outcomes: list[Any]) -> None:
+        first = self.first
+        self.first += len(outcomes)
+        self.invoker.finish(self, outcomes, first)
+
+    def done_one(self, index: int, outcome: Any) -> None:
+        self.invoker.finish(self, [outcome], index)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception whose __str__ raises is still somebody's error message
+        return f"<{type(error).__name__} whose text cannot be made>"

@@ -1,0 +1,408 @@
+"""The checks in the box: each reads a history and says holds, broken or inconclusive, and why.
+
+They know nothing of the simulator, so they judge a recorded real run as well. The classes by which a scenario file asks
+are in `palm.sim.scenario.expectations`; `run_check` joins the two, and `judge` runs all that a scenario expects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import Iterable, Iterator, Mapping, Sequence
+
+from palm.observe.ledger import Ledger
+from palm.sim.history import ENDS, Entry, EntryKind, History, Interval
+from palm.sim.scenario.expectations import (
+    Bounded,
+    Check,
+    Conserved,
+    Drained,
+    ExactlyOnce,
+    InOrder,
+    Latency,
+    NoOrphans,
+    Registered,
+    Sighting,
+)
+from palm.sim.scenario.scenario import Scenario
+from palm.sim.scenario.units import show_duration
+
+SHOWN = 5
+"""How many offending messages a result names."""
+
+
+class Verdict(Enum):
+    HOLDS = "holds"
+    BROKEN = "broken"
+    INCONCLUSIVE = "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        return {"holds": 0, "broken": 1, "inconclusive": 2}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What one check says of one run. `why` names the moment and the messages, also where it holds."""
+
+    check: str
+    verdict: Verdict
+    why: str
+
+
+def judge(scenario: Scenario, history: History) -> list[CheckResult]:
+    """Everything that the scenario expects, in its order; first of all, asked for or not, that nothing is lost."""
+    expect = scenario.expect
+    asked = [*expect.always, *expect.eventually, *expect.finally_]
+    is_asked = any(isinstance(check, Conserved) and check.job is None for check in asked)
+    always_on: list[Check] = [] if is_asked else [Conserved()]
+    sizes = {name: len(server.places) for name, server in scenario.world.servers.items()}
+    counts = {job.id: job.messages.count for job in scenario.load}
+    results = [run_check(check, history, sizes, counts) for check in [*always_on, *asked]]
+    results += [sometimes(one, history) for one in expect.sometimes]
+    results += [never(one, history) for one in expect.never]
+    if expect.faults_must_bite and scenario.script:
+        results.append(must_bite([step.id for step in scenario.script], history))
+    return results
+
+
+def overall(results: Iterable[CheckResult]) -> Verdict:
+    """The worst of them; a broken check is a finding even where another could not tell."""
+    verdicts = [result.verdict for result in results]
+    return max(verdicts, key=[Verdict.HOLDS, Verdict.INCONCLUSIVE, Verdict.BROKEN].index, default=Verdict.HOLDS)
+
+
+def run_check(check: Check, history: History, sizes: Mapping[str, int], counts: Mapping[str, int]) -> CheckResult:
+    """`sizes`: how many instances each server has; `counts`: how many messages each job has."""
+    match check:
+        case Conserved(job=None):
+            return conserved(history, jobs=list(counts))
+        case Conserved(job=str(job)):
+            return conserved(history, jobs=[job])
+        case ExactlyOnce(job=job):
+            return exactly_once(history, job=job, count=counts[job])
+        case InOrder(job=job):
+            return in_order(history, job=job)
+        case Bounded(job=job, limit=limit):
+            return bounded(history, job=job, limit=limit)
+        case Drained(job=job, within_ns=within, after=after):
+            return drained(history, job=job, within_ns=within, after=after)
+        case Registered(servers=servers, within_ns=within, after=after):
+            return registered(history, sizes={name: sizes[name] for name in servers}, within_ns=within, after=after)
+        case Latency(job=job, p50_ns=p50, p99_ns=p99, outside=outside):
+            return latency(history, job=job, p50_ns=p50, p99_ns=p99, outside=outside)
+        case NoOrphans():
+            return no_orphans(history)
+    raise AssertionError(f"{check} is a check of the table without a line here")
+
+
+# -- messages ---------------------------------------------------------------------------------------------------------
+
+
+def conserved(history: History, *, jobs: Sequence[str]) -> CheckResult:
+    """Every message that was sent ends at most once, nothing ends that was not sent, and the clients' own ledgers say
+    the same as the events."""
+    name = "conserved"
+    said = []
+    for job in jobs:
+        tally, problem = _tally(history, job)
+        said.append(f"{job}: {tally}")
+        if problem:
+            return _broken(name, f"{job}: {problem}")
+        counted = history.counts.get(job)
+        if counted is not None and not counted.adds_up:
+            return _broken(name, f"{job}: the client's ledger does not add up: {counted}")
+        if counted is not None and counted != tally:
+            return _broken(name, f"{job}: the client counted {counted}, but the events say {tally}")
+        if counted is None and tally.sent:
+            return _unclear(name, f"{job}: the client's own ledger was not recorded")
+    if not any(entry.kind is EntryKind.SENT for entry in history.entries):
+        return _unclear(name, "nothing was sent")
+    return _holds(name, "; ".join(said))
+
+
+def _tally(history: History, job: str) -> tuple[Ledger, str]:
+    """The ledger that the events add up to, and the first thing wrong with them, or nothing."""
+    open_: set[int] = set()
+    ended: dict[int, EntryKind] = {}
+    for entry in history.entries:
+        if entry.job != job:
+            continue
+        if entry.kind is EntryKind.SENT:
+            if entry.sequence in open_ or entry.sequence in ended:
+                return Ledger(), f"{_message(entry)} was sent as new twice"
+            open_.add(entry.sequence)
+        elif entry.kind in ENDS:
+            if entry.sequence in ended:
+                before = ended[entry.sequence].value
+                return Ledger(), f"{_message(entry)} ended as {entry.kind.value} after it had ended as {before}"
+            if entry.sequence not in open_:
+                return Ledger(), f"{_message(entry)} ended as {entry.kind.value} but was never sent"
+            open_.remove(entry.sequence)
+            ended[entry.sequence] = entry.kind
+    ends = Counter(ENDS[kind] for kind in ended.values())
+    return Ledger(sent=len(open_) + len(ended), in_flight=len(open_), **ends), ""
+
+
+def exactly_once(history: History, *, job: str, count: int) -> CheckResult:
+    """All `count` messages were sent and each was delivered once. Failed and expired ones were not delivered."""
+    name = "exactly-once"
+    delivered = Counter(entry.sequence for entry in _of(history, job, EntryKind.DELIVERED))
+    twice = [sequence for sequence, times in delivered.items() if times > 1]
+    if twice:
+        return _broken(name, f"{job}: delivered more than once: {_some(twice)}")
+    sent = {entry.sequence for entry in _of(history, job, EntryKind.SENT)}
+    invented = [sequence for sequence in delivered if sequence not in sent]
+    if invented:
+        return _broken(name, f"{job}: delivered but never sent: {_some(invented)}")
+    missing = sorted(sent - delivered.keys())
+    if missing:
+        ends = {entry.sequence: entry.kind.value for entry in _of(history, job, *ENDS)}
+        fates = Counter(ends.get(sequence, "still in flight at the end") for sequence in missing)
+        said = ", ".join(f"{times} {fate}" for fate, times in fates.items())
+        return _broken(
+            name, f"{job}: of {len(sent)} sent, {len(missing)} were not delivered ({said}): {_some(missing)}"
+        )
+    if len(sent) != count:
+        return _broken(name, f"{job}: {len(sent)} of its {count} messages were sent when the run ended")
+    return _holds(name, f"{job}: {count} sent, each delivered once")
+
+
+def in_order(history: History, *, job: str) -> CheckResult:
+    """Sequences of what is delivered only rise. Messages that end in another way may be missing."""
+    highest = -1
+    seen = 0
+    for entry in _of(history, job, EntryKind.DELIVERED):
+        if entry.sequence <= highest:
+            return _broken("in-order", f"{_message(entry)} was delivered after message {highest}")
+        highest = entry.sequence
+        seen += 1
+    if seen < 2:
+        return _unclear("in-order", f"{job}: {seen} delivered, which has no order")
+    return _holds("in-order", f"{job}: {seen} delivered in the order sent")
+
+
+def bounded(history: History, *, job: str, limit: int) -> CheckResult:
+    """At no time more than `limit` messages were sent and not ended."""
+    most, most_at = 0, 0
+    for moment, in_flight in _in_flight(history, job):
+        if in_flight > most:
+            most, most_at = in_flight, moment
+    if most == 0:
+        return _unclear("bounded", f"{job}: nothing was sent")
+    why = f"{job}: at most {most} in flight, at {show_duration(most_at)}; the limit is {limit}"
+    return _broken("bounded", why) if most > limit else _holds("bounded", why)
+
+
+def drained(history: History, *, job: str, within_ns: int | None, after: str | None) -> CheckResult:
+    """Nothing in flight: at the end, or where `within_ns` is given at some moment from step `after` on."""
+    name = "drained"
+    levels = list(_in_flight(history, job))
+    if not levels:
+        return _unclear(name, f"{job}: nothing was sent")
+    if within_ns is None and after is None:
+        left = levels[-1][1]
+        if left:
+            return _broken(name, f"{job}: {left} still in flight at the end, {show_duration(history.end_ns)}")
+        return _holds(name, f"{job}: nothing in flight since {show_duration(levels[-1][0])}")
+    window = _window(history, within_ns, after)
+    if window is None:
+        return _unclear(name, f"{job}: step {after} was never done")
+    before = [level for moment, level in levels if moment <= window.start]
+    moments = [(window.start, before[-1] if before else 0)]
+    moments += [(moment, level) for moment, level in levels if window.start < moment <= window.end]
+    if empty := [moment for moment, level in moments if level == 0]:
+        return _holds(name, f"{job}: nothing in flight at {show_duration(empty[0])}")
+    return _late(name, f"{job}: never without messages in flight", window, history)
+
+
+def latency(
+    history: History, *, job: str, p50_ns: int | None, p99_ns: int | None, outside: Sequence[str] = ()
+) -> CheckResult:
+    """Quantiles by nearest rank, of messages whose time in flight touches no active interval of `outside`."""
+    name = "latency"
+    sent = {entry.sequence: entry.at for entry in _of(history, job, EntryKind.SENT)}
+    faults = [interval for step in outside for interval in history.active.get(step, ())]
+    spans = [
+        (sent[entry.sequence], entry.at) for entry in _of(history, job, EntryKind.DELIVERED) if entry.sequence in sent
+    ]
+    times = sorted(end - start for start, end in spans if not any(_touch(start, end, fault) for fault in faults))
+    where = f"{len(times)} of {len(spans)} messages" + (" outside the faults" if outside else "")
+    needed = 100 if p99_ns is not None else 2
+    if len(times) < needed:
+        return _unclear(name, f"{job}: only {where}; {needed} are needed to tell")
+    said, late = [], False
+    for label, percent, limit in (("p50", 50, p50_ns), ("p99", 99, p99_ns)):
+        if limit is not None:
+            value = times[(len(times) * percent + 99) // 100 - 1]
+            said.append(f"{label} {_ms(value)} (limit {show_duration(limit)})")
+            late = late or value > limit
+    why = f"{job}: {', '.join(said)} over {where}"
+    return _broken(name, why) if late else _holds(name, why)
+
+
+# -- instances --------------------------------------------------------------------------------------------------------
+
+
+def registered(history: History, *, sizes: Mapping[str, int], within_ns: int, after: str | None) -> CheckResult:
+    """As many instances of each server as it has are in the registry at one moment from step `after` on.
+
+    One that has crashed is not there, however long its record stays: what counts is that its next life is.
+    """
+    name = "registered"
+    window = _window(history, within_ns, after)
+    if window is None:
+        return _unclear(name, f"step {after} was never done")
+    lives: set[tuple[str, str, str]] = set()
+    moment, at = window.start, 0
+    entries = history.entries
+    while True:
+        while at < len(entries) and entries[at].at <= moment:
+            _count_lease(entries[at], lives)
+            at += 1
+        there = Counter(server for server, _ in {(server, instance) for server, instance, _ in lives})
+        missing = {server: size - there[server] for server, size in sizes.items() if there[server] < size}
+        if not missing:
+            since = f", {_ms(moment - window.start)} after {after or 'the start'}"
+            return _holds(name, f"all of {', '.join(sizes)} at {show_duration(moment)}{since}")
+        if at == len(entries) or entries[at].at > window.end:
+            said = ", ".join(f"{count} of {sizes[server]} of {server}" for server, count in missing.items())
+            return _late(name, f"not registered: {said}", window, history)
+        moment = entries[at].at
+
+
+def _count_lease(entry: Entry, lives: set[tuple[str, str, str]]) -> None:
+    life = (entry.server, entry.instance, entry.detail)
+    if entry.kind is EntryKind.REGISTERED:
+        lives.add(life)
+    elif entry.kind in (EntryKind.DEREGISTERED, EntryKind.LEASE_EXPIRED):
+        lives.discard(life)
+    elif entry.kind in (EntryKind.CRASHED, EntryKind.STOPPED):
+        lives.difference_update({one for one in lives if one[:2] == life[:2]})
+
+
+def no_orphans(history: History) -> CheckResult:
+    """Nothing is open at the end."""
+    if history.left_open is None:
+        return _unclear("no-orphans", "nobody looked at what was left open")
+    if history.left_open:
+        return _broken("no-orphans", f"{len(history.left_open)} left open: {_some(history.left_open)}")
+    return _holds("no-orphans", "nothing was left open")
+
+
+# -- sightings and faults ---------------------------------------------------------------------------------------------
+
+
+def sometimes(sighting: Sighting, history: History) -> CheckResult:
+    """Seen at least once; if not, the run has not shown what it was for."""
+    name = f"sometimes {_words(sighting)}"
+    count, first = _seen(sighting, history)
+    if first is None:
+        return _unclear(name, "it was never seen")
+    return _holds(name, f"seen {count} times, first at {show_duration(first.at)}")
+
+
+def never(sighting: Sighting, history: History) -> CheckResult:
+    name = f"never {_words(sighting)}"
+    count, first = _seen(sighting, history)
+    if first is None:
+        return _holds(name, "it was not seen")
+    subject = _message(first) if first.job else first.instance or first.server
+    return _broken(name, f"seen {count} times, first at {show_duration(first.at)}: {subject}")
+
+
+def must_bite(steps: Sequence[str], history: History) -> CheckResult:
+    """Every step was done, and touched something."""
+    idle = [f"{step} was never done" for step in steps if step not in history.active]
+    idle += [f"{step} touched nothing" for step in steps if step in history.active and not history.touched.get(step)]
+    if idle:
+        return _unclear("faults must-bite", ", ".join(idle))
+    return _holds("faults must-bite", ", ".join(f"{step} touched {history.touched[step]}" for step in steps))
+
+
+def _seen(sighting: Sighting, history: History) -> tuple[int, Entry | None]:
+    kind = EntryKind(sighting.seen)
+    during = history.active.get(sighting.during, ()) if sighting.during is not None else None
+    count, first = 0, None
+    for entry in history.entries:
+        if (
+            entry.kind is kind
+            and sighting.server in (None, entry.server)
+            and sighting.job in (None, entry.job)
+            and (during is None or any(_touch(entry.at, entry.at, interval) for interval in during))
+        ):
+            count += 1
+            first = first or entry
+    return count, first
+
+
+# -- small things -----------------------------------------------------------------------------------------------------
+
+
+def _of(history: History, job: str, *kinds: EntryKind) -> Iterator[Entry]:
+    return (entry for entry in history.entries if entry.kind in kinds and entry.job == job)
+
+
+def _in_flight(history: History, job: str) -> Iterator[tuple[int, int]]:
+    """(moment, messages sent and not ended), after each change."""
+    open_: set[int] = set()
+    for entry in _of(history, job, EntryKind.SENT, *ENDS):
+        if entry.kind is EntryKind.SENT:
+            open_.add(entry.sequence)
+        else:
+            open_.discard(entry.sequence)
+        yield entry.at, len(open_)
+
+
+def _window(history: History, within_ns: int | None, after: str | None) -> Interval | None:
+    """From when step `after` was over, for `within_ns`; None when it never was done."""
+    start = 0
+    if after is not None:
+        if not history.active.get(after):
+            return None
+        start = history.active[after][-1].end
+    return Interval(start, history.end_ns if within_ns is None else start + within_ns)
+
+
+def _late(name: str, what: str, window: Interval, history: History) -> CheckResult:
+    """It has not come by the end of its window; or the run was over first, and nobody knows."""
+    span = f"from {show_duration(window.start)} to {show_duration(window.end)}"
+    if history.end_ns < window.end:
+        return _unclear(name, f"{what}, {span}; the run ended at {show_duration(history.end_ns)}")
+    return _broken(name, f"{what}, {span}")
+
+
+def _touch(start: int, end: int, interval: Interval) -> bool:
+    return start <= interval.end and end >= interval.start
+
+
+def _message(entry: Entry) -> str:
+    return f"message {entry.sequence} of {entry.job} (at {show_duration(entry.at)})"
+
+
+def _words(sighting: Sighting) -> str:
+    where = [
+        f"{name} {value}" for name in ("server", "job", "during") if (value := getattr(sighting, name)) is not None
+    ]
+    return " ".join([sighting.seen, *where])
+
+
+def _some(things: Sequence[object]) -> str:
+    return ", ".join(str(one) for one in things[:SHOWN]) + (", ..." if len(things) > SHOWN else "")
+
+
+def _ms(ns: int) -> str:
+    return f"{ns / 1_000_000:.3f}ms"
+
+
+def _holds(check: str, why: str) -> CheckResult:
+    return CheckResult(check=check, verdict=Verdict.HOLDS, why=why)
+
+
+def _broken(check: str, why: str) -> CheckResult:
+    return CheckResult(check=check, verdict=Verdict.BROKEN, why=why)
+
+
+def _unclear(check: str, why: str) -> CheckResult:
+    return CheckResult(check=check, verdict=Verdict.INCONCLUSIVE, why=why)

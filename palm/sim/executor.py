@@ -1,0 +1,176 @@
+"""Where user code runs in the simulator: at its simulated start, in the sandbox, and for as long as its model says.
+
+An executor is one lane: batches run one after another, each on a stack of its own, so that a handler may block on the
+cluster or sleep while the world goes on. Each item of a batch takes a drawn service time of its own, between its call
+and its outcome: so the second item is called when the first is done, and a crash in between loses the rest. Items that
+take no time have their outcomes handed over together. Coroutines run beside each other, and the outcome of each comes
+one service time after it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from palm.sim import sandbox
+from palm.sim.draws import Distribution, Key
+from palm.sim.kernel import NANOSECONDS, Future
+from palm.sim.stacks import GreenletExit, greenlet
+
+if TYPE_CHECKING:
+    from palm.sim.host import Host
+
+LOOK_NS = 1_000_000
+
+
+class UserSurroundings:
+    """What one executor's user code sees of its host; chance is keyed by the invocation, so that losing one message
+    changes nothing for the next."""
+
+    __slots__ = ("_host", "_key", "_random", "invocation")
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
+        self._key = Key(host.kernel.seed, f"{host.label}/{name}/user")
+        self._random: Random | None = None
+        self.invocation = 0
+
+    def begin(self) -> None:
+        """Another invocation starts."""
+        self.invocation += 1
+        self._random = None
+
+    @property
+    def random(self) -> Random:
+        if self._random is None:
+            self._random = self._key.random(self.invocation)
+        return self._random
+
+    def wall(self) -> int:
+        return self._host.wall()
+
+    def monotonic(self) -> int:
+        return self._host.now()
+
+    def entropy(self, count: int) -> bytes:
+        return self.random.randbytes(count)
+
+    def pause(self, duration: int) -> None:
+        self._host.pause(duration)
+
+    def exit(self) -> NoReturn:
+        self._host.crash()
+        raise GreenletExit
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    run: Callable[[Any], Any]
+    items: Sequence[Any]
+    done: Callable[[list[Any]], None]
+
+
+class SimExecutor:
+    """palm.ports.host.Executor for one server instance."""
+
+    __slots__ = ("_host", "_key", "_open", "_ordinal", "_queue", "_service", "_stack", "_surroundings")
+
+    def __init__(self, host: Host, name: str, service: Distribution) -> None:
+        self._host = host
+        self._service = service
+        self._key = Key(host.kernel.seed, f"{host.label}/{name}/service")
+        self._ordinal = 0
+        self._surroundings = UserSurroundings(host, name)
+        self._queue: deque[_Batch] = deque()
+        self._stack: greenlet | None = None
+        self._open = 0  # batches of `execute` and items of `execute_async` that are not over
+
+    def execute(
+        self, label: str, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[list[Any]], None]
+    ) -> None:
+        self._queue.append(_Batch(run, items, done))
+        self._open += 1
+        if len(self._queue) == 1 and self._stack is None:
+            self._host.call_soon(self._next)
+
+    def execute_async(
+        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+    ) -> None:
+        for index, item in enumerate(items):
+            self._open += 1
+            self._host.loop().run(run, item, partial(self._ready, index, done))
+
+    async def aclose(self, timeout_s: float) -> bool:
+        ended: Future[bool] = Future()
+        deadline = self._host.now() + round(timeout_s * NANOSECONDS)
+
+        def look() -> None:
+            if self._open == 0:
+                ended.set(True)
+            elif self._host.now() >= deadline:
+                ended.set(False)
+            else:
+                self._host.call_at(min(deadline, self._host.now() + LOOK_NS), look)
+
+        look()
+        return await ended
+
+    def crash(self) -> None:
+        """Nothing that waits here runs any more, and what was running ends where it is parked."""
+        self._queue.clear()
+        if self._stack is not None:
+            previous = sandbox.enter(self._surroundings)
+            try:
+                self._host.stacks.kill(self._stack)
+            finally:
+                sandbox.enter(previous)
+
+    def _next(self) -> None:
+        if self._queue and self._stack is None:
+            self._host.stacks.start(self._run)
+
+    def _run(self) -> None:
+        host, batch = self._host, self._queue.popleft()
+        self._stack = host.stacks.current()
+        self._surroundings.begin()
+        previous = sandbox.enter(self._surroundings)
+        outcomes: list[Any] = []
+        try:
+            for item in batch.items:
+                outcomes.append(batch.run(item))
+                if not host.alive:
+                    return  # it died under its user code, which may have swallowed that
+                service = self._draw()
+                if service > 0:
+                    host.pause(service)
+                    host.call_soon(partial(batch.done, outcomes))
+                    outcomes = []
+        except GreenletExit:
+            return
+        finally:
+            sandbox.enter(previous)
+            self._stack = None
+            self._open -= 1
+        if outcomes:
+            host.call_soon(partial(batch.done, outcomes))
+        host.call_soon(self._next)
+
+    def _ready(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
+        service = self._draw()
+        if service > 0:
+            self._host.call_at(self._host.now() + service, partial(self._hand_over, index, done, task))
+        else:
+            self._hand_over(index, done, task)
+
+    def _hand_over(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
+        self._open -= 1
+        done(index, task.result())  # `run` must not raise: if it did, that ends the simulated run
+
+    def _draw(self) -> int:
+        self._ordinal += 1
+        return self._service.sample(self._key.unit(self._ordinal))

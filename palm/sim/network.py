@@ -1,0 +1,508 @@
+"""The simulated network: hosts, the links between them, and the rules by which a fault touches a link.
+
+A *pipe* is one direction of one connection. Each frame sent on it meets first the rules (faults) and then the link's own
+model, with draws keyed by (seed, pipe, ordinal of the send), so that losing one frame changes no other one's fate. Delay is
+per frame, in parallel; order is kept within a pipe unless a frame is shuffled. Bytes go in and the same bytes come out.
+
+What a cut does: frames that are sent into it are gone, frames already on their way arrive. It acts where the sender hands
+over, as PALM's shim on real processes does. A connection that a cut leaves silent for longer than the heartbeat of ZeroMQ
+is broken; `palm.sim.transport` sees to that, as connections are its business. This file knows no transport and no node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from palm.errors import BadRequest, did_you_mean
+from palm.sim.draws import Distribution, Fixed, Key
+from palm.sim.kernel import NANOSECONDS, Kernel
+
+T = TypeVar("T")
+
+LOOPBACK = Fixed(30_000)
+"""Between two processes of one host: about half of a measured round trip on one machine. No rule touches it."""
+
+_DISPLACED_BY_AT_LEAST = 1_000_000  # ns; so that a shuffled or doubled frame leaves its place on a fast link too
+_SECOND_DRAW = 1 << 63  # set in an ordinal: a draw of its own for the few frames that need one more
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a link behaves while nothing is wrong with it. Chances are for each frame, `rate` in bytes per second."""
+
+    delay: Distribution = Fixed(100_000)
+    loss: float = 0.0
+    burst: int = 1
+    """A loss takes this many frames in a row; `loss` is the chance that one begins."""
+    twice: float = 0.0
+    shuffle: float = 0.0
+    rate: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, chance in (("loss", self.loss), ("twice", self.twice), ("shuffle", self.shuffle)):
+            _check_chance(name, chance)
+        if self.burst < 1:
+            raise BadRequest(f"burst must be at least 1 frame, not {self.burst}")
+        if self.rate is not None and self.rate <= 0:
+            raise BadRequest(f"rate must be over 0 bytes/s, not {self.rate}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Which links are meant: from hosts that match `src` to hosts that match `dst`, and back if `both`.
+
+    A pattern is a host's name, `zone:NAME`, or `*`. A link from a host to itself is never meant.
+    """
+
+    src: str
+    dst: str
+    both: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Ends:
+        """From `a -> b` or `a <-> b`."""
+        for arrow, both in (("<->", True), ("->", False)):
+            src, found, dst = text.partition(arrow)
+            if found and src.strip() and dst.strip():
+                return cls(src.strip(), dst.strip(), both)
+        raise BadRequest(f"a link is written `a -> b` or `a <-> b`, not {text!r}")
+
+
+class Fate:
+    """What becomes of one frame: filled in by the link and by every rule that meets it."""
+
+    __slots__ = ("copies", "delay", "held_by", "lost", "rate", "shuffled", "size")
+
+    def __init__(self, delay: int, rate: int | None) -> None:
+        self.delay = delay
+        self.rate = rate
+        self.size = 0
+        self.copies = 1
+        self.shuffled = False
+        self.lost = ""
+        self.held_by: Rule | None = None
+
+
+class Action(Protocol):
+    """What a rule does to a frame that meets it, by one draw; True when it did something."""
+
+    def apply(self, fate: Fate, draw: float) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Nothing passes."""
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        fate.lost = "cut"
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """A frame is lost, by chance, while its connection stays up."""
+
+    chance: float
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        if draw < self.chance:
+            fate.lost = "lost"
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Frames wait, in order, until the rule is lifted."""
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        return True  # Pipe.send keeps the frame with the rule, which only it can reach
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Frames take longer by a time of their own."""
+
+    by: Distribution
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        extra = self.by.sample(draw)
+        fate.delay += extra
+        return extra > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """A frame arrives a second time, by chance."""
+
+    chance: float
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        if draw < self.chance:
+            fate.copies += 1
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """A frame leaves its place in the order, by chance."""
+
+    chance: float
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        if draw < self.chance:
+            fate.shuffled = True
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """The link carries no more than `rate` bytes per second."""
+
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0:
+            raise BadRequest(f"throttle: rate must be over 0 bytes/s, not {self.rate}")
+
+    def apply(self, fate: Fate, draw: float) -> bool:
+        fate.rate = self.rate if fate.rate is None else min(fate.rate, self.rate)
+        return True
+
+
+@dataclass(eq=False, slots=True)
+class Rule:
+    """An action on some links, from when it was laid until it is lifted. `bitten` counts the frames that it touched, and
+    the connections that it broke or kept from coming up: a fault that bit nothing proves nothing."""
+
+    name: str
+    ends: Ends
+    action: Action
+    bitten: int = 0
+    active: bool = True
+    _held: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Path:
+    """One direction between two hosts: its link model, and the rules that lie on it at present."""
+
+    __slots__ = ("_network", "_version", "busy_until", "cuts", "dst", "link", "rules", "src")
+
+    def __init__(self, network: Network, src: str, dst: str) -> None:
+        self._network = network
+        self.src = src
+        self.dst = dst
+        self.busy_until = 0
+        self.rules: tuple[Rule, ...] = ()
+        self.cuts: tuple[Rule, ...] = ()
+        self.link = Link()
+        self._version = -1
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look up the link and the rules anew, if any have changed."""
+        network = self._network
+        if self._version != network.version:
+            self._version = network.version
+            self.link = network.link_between(self.src, self.dst)
+            self.rules = network.rules_between(self.src, self.dst)
+            self.cuts = tuple(rule for rule in self.rules if type(rule.action) is Cut)
+
+
+class Pipe(Generic[T]):
+    """One direction of one connection: carries items in order, each with the bytes that stand for it on the wire.
+
+    `deliver` is called with what arrives at one moment. `in_flight` counts the items that were sent, not lost, and not
+    `taken` by the receiver: the sender compares it with its high-water mark.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_batch_at",
+        "_burst",
+        "_deliver",
+        "_key",
+        "_last_arrival",
+        "_network",
+        "_rule_keys",
+        "closed",
+        "dst",
+        "in_flight",
+        "name",
+        "ordinal",
+        "path",
+        "src",
+    )
+
+    def __init__(
+        self, network: Network, path: Path, name: str, src: str, dst: str, deliver: Callable[[list[T]], None]
+    ) -> None:
+        self._network = network
+        self._deliver = deliver
+        self._key = Key(network.kernel.seed, name)
+        self._rule_keys: dict[str, Key] | None = None
+        self._batch: list[T] = []
+        self._batch_at = -1
+        self._last_arrival = 0
+        self._burst = 0
+        self.path = path
+        self.name = name
+        self.src = src
+        self.dst = dst
+        self.ordinal = 0
+        self.in_flight = 0
+        self.closed = False
+
+    def send(self, item: T, parts: tuple[bytes, ...]) -> bool:
+        """Give one item to the network; False when it is certain, to us, that it will not arrive."""
+        path, kernel = self.path, self._network.kernel
+        path.refresh()
+        link = path.link
+        ordinal = self.ordinal
+        self.ordinal = ordinal + 1
+        loss, delay, twice, shuffle = self._key.four(ordinal)
+        fate = Fate(link.delay.sample(delay), link.rate)
+        if path.rules:
+            self._meet_rules(fate, ordinal)
+        if not fate.lost and link.loss:
+            self._meet_loss(fate, loss)
+        if fate.lost:
+            kernel.trace.record(self.src, self.dst, fate.lost, *parts)
+            return False
+        if twice < link.twice:
+            fate.copies += 1
+        if shuffle < link.shuffle:
+            fate.shuffled = True
+        if fate.rate is not None:
+            fate.size = sum(map(len, parts))
+        if fate.shuffled:
+            fate.delay += self._displacement(ordinal, fate.delay)
+        for _ in range(fate.copies):
+            self.in_flight += 1
+            if fate.held_by is not None:
+                kernel.trace.record(self.src, self.dst, "held", *parts)
+                fate.held_by._held.append(partial(self._set_out, item, parts, fate.delay, fate))
+            else:
+                self._set_out(item, parts, fate.delay, fate)
+            if fate.copies > 1:
+                fate.delay += self._displacement(ordinal, fate.delay)
+        return True
+
+    def taken(self, count: int) -> None:
+        """The receiver has read `count` items."""
+        self.in_flight -= count
+
+    def after_all(self, callback: Callable[[], None], delay: int) -> None:
+        """Call it `delay` from now, but not before what was sent has arrived: how the end of a stream travels."""
+        at = max(self._network.kernel.now + delay, self._last_arrival)
+        self._batch_at = -1
+        self._last_arrival = at
+        self._network.kernel.call_at(at, callback)
+
+    def _meet_rules(self, fate: Fate, ordinal: int) -> None:
+        if self._rule_keys is None:
+            self._rule_keys = {}
+        for rule in self.path.rules:
+            key = self._rule_keys.get(rule.name)
+            if key is None:
+                key = self._rule_keys[rule.name] = Key(self._network.kernel.seed, f"{self.name}/{rule.name}")
+            if rule.action.apply(fate, key.unit(ordinal)):
+                rule.bitten += 1
+                if type(rule.action) is Hold:
+                    fate.held_by = rule
+            if fate.lost:
+                return
+
+    def _meet_loss(self, fate: Fate, draw: float) -> None:
+        if self._burst > 0:
+            self._burst -= 1
+            fate.lost = "lost"
+        elif draw < self.path.link.loss:
+            self._burst = self.path.link.burst - 1
+            fate.lost = "lost"
+
+    def _displacement(self, ordinal: int, delay: int) -> int:
+        return int(self._key.unit(ordinal | _SECOND_DRAW) * max(2 * delay, _DISPLACED_BY_AT_LEAST))
+
+    def _set_out(self, item: T, parts: tuple[bytes, ...], delay: int, fate: Fate) -> None:
+        if self.closed:
+            return
+        kernel = self._network.kernel
+        leaves = kernel.now
+        if fate.rate is not None:
+            leaves = max(leaves, self.path.busy_until) + fate.size * NANOSECONDS // fate.rate
+            self.path.busy_until = leaves
+        arrival = leaves + delay
+        kernel.trace.record(self.src, self.dst, "sent", *parts)
+        if fate.shuffled:
+            kernel.call_at(arrival, partial(self._arrive, [item]))
+            return
+        if arrival <= self._last_arrival:
+            # Behind a slower one: it is read in the same go, as a stream does.
+            arrival = self._last_arrival
+            if arrival == self._batch_at and arrival > kernel.now:
+                self._batch.append(item)
+                return
+        self._last_arrival = self._batch_at = arrival
+        self._batch = [item]
+        kernel.call_at(arrival, partial(self._arrive, self._batch))
+
+    def _arrive(self, items: list[T]) -> None:
+        if not self.closed:
+            self._deliver(items)
+
+
+class Network:
+    """All hosts, links and rules of one world."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.version = 0
+        self._zones: dict[str, str] = {}
+        self._links: list[tuple[Ends, Link]] = []
+        self._rules: dict[str, Rule] = {}
+        self._paths: dict[tuple[str, str], Path] = {}
+        self._listeners: dict[object, Callable[[], None]] = {}
+        self._rules_laid = 0
+
+    # -- who is there --------------------------------------------------------------------------------------------
+
+    def add_host(self, name: str, zone: str = "") -> None:
+        """Make a host known. Adding it again may only say the same."""
+        if self._zones.setdefault(name, zone) != zone:
+            raise BadRequest(f"host {name!r} is in zone {self._zones[name]!r}, not in {zone!r}")
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """Each host's name and its zone, in the order they were added."""
+        return dict(self._zones)
+
+    def path(self, src: str, dst: str) -> Path:
+        """One direction between two known hosts."""
+        path = self._paths.get((src, dst))
+        if path is None:
+            for name in (src, dst):
+                self._check_host(name)
+            path = self._paths[src, dst] = Path(self, src, dst)
+        path.refresh()
+        return path
+
+    def pipe(self, src: tuple[str, str], dst: tuple[str, str], name: str, deliver: Callable[[list[T]], None]) -> Pipe[T]:
+        """A new pipe. Ends are (host, process); `name` keys its draws and must be no other pipe's."""
+        return Pipe(self, self.path(src[0], dst[0]), name, src[1], dst[1], deliver)
+
+    # -- how they are connected ----------------------------------------------------------------------------------
+
+    def link(self, ends: Ends, link: Link) -> None:
+        """Say how links behave; what is said later wins."""
+        self._check_ends(ends)
+        self._links.append((ends, link))
+        self.version += 1
+
+    def lay(self, ends: Ends, action: Action, name: str = "") -> Rule:
+        """Lay a rule on links, from now until it is lifted. `name` keys its draws, and is by default its number."""
+        self._check_ends(ends)
+        self._rules_laid += 1
+        name = name or f"rule-{self._rules_laid}"
+        if name in self._rules:
+            raise BadRequest(f"a rule named {name!r} lies already")
+        rule = self._rules[name] = Rule(name=name, ends=ends, action=action)
+        self.kernel.trace.record(ends.src, ends.dst, f"rule {name} {action!r}")
+        self._changed()
+        return rule
+
+    def lift(self, rule: Rule) -> None:
+        """End a rule. What it held sets out now, in the order in which it was sent. Harmless when lifted before."""
+        if not rule.active:
+            return
+        rule.active = False
+        del self._rules[rule.name]
+        self.kernel.trace.record(rule.ends.src, rule.ends.dst, f"lifted {rule.name}")
+        self._changed()
+        held, rule._held = rule._held, []
+        for set_out in held:
+            set_out()
+
+    def cut(self, src: str, dst: str, *, both: bool = True, name: str = "") -> Rule:
+        """`lay` a Cut, in both directions unless told otherwise."""
+        return self.lay(Ends(src, dst, both), Cut(), name)
+
+    def heal(self) -> None:
+        """Lift every rule."""
+        for rule in list(self._rules.values()):
+            self.lift(rule)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Those that lie now, oldest first."""
+        return tuple(self._rules.values())
+
+    def passes(self, src: str, dst: str) -> bool:
+        """Both directions between two hosts are open: heartbeats and handshakes need both."""
+        return not self.path(src, dst).cuts and not self.path(dst, src).cuts
+
+    def blame(self, src: str, dst: str) -> None:
+        """Count one bite for every cut between two hosts: it broke a connection, or kept one from coming up."""
+        for path in (self.path(src, dst), self.path(dst, src)):
+            for rule in path.cuts:
+                rule.bitten += 1
+
+    def on_change(self, owner: object, listener: Callable[[], None] | None) -> None:
+        """Call `listener` whenever a rule was laid or lifted, until it is set to None."""
+        if listener is None:
+            self._listeners.pop(owner, None)
+        else:
+            self._listeners[owner] = listener
+
+    # -- for paths -----------------------------------------------------------------------------------------------
+
+    def link_between(self, src: str, dst: str) -> Link:
+        if src == dst:
+            return Link(LOOPBACK)
+        for ends, link in reversed(self._links):
+            if self._meant(ends, src, dst):
+                return link
+        return Link()
+
+    def rules_between(self, src: str, dst: str) -> tuple[Rule, ...]:
+        if src == dst:
+            return ()
+        return tuple(rule for rule in self._rules.values() if self._meant(rule.ends, src, dst))
+
+    def _meant(self, ends: Ends, src: str, dst: str) -> bool:
+        if self._matches(ends.src, src) and self._matches(ends.dst, dst):
+            return True
+        return ends.both and self._matches(ends.src, dst) and self._matches(ends.dst, src)
+
+    def _matches(self, pattern: str, host: str) -> bool:
+        return pattern in ("*", host) or (pattern.startswith("zone:") and self._zones[host] == pattern[5:])
+
+    def _changed(self) -> None:
+        self.version += 1
+        for listener in list(self._listeners.values()):
+            listener()
+
+    def _check_ends(self, ends: Ends) -> None:
+        for pattern in (ends.src, ends.dst):
+            if pattern.startswith("zone:"):
+                zones = list(self._zones.values())
+                if pattern[5:] not in zones:
+                    raise BadRequest(f"no host is in {pattern}{did_you_mean(pattern[5:], zones)}")
+            elif pattern != "*":
+                self._check_host(pattern)
+
+    def _check_host(self, name: str) -> None:
+        if name not in self._zones:
+            raise BadRequest(f"no host is named {name!r}{did_you_mean(name, self._zones)}")
+
+
+def _check_chance(name: str, chance: float) -> None:
+    if not 0.0 <= chance <= 1.0:
+        raise BadRequest(f"{name} is a chance from 0 to 1, not {chance}")
+
+

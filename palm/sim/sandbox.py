@@ -1,0 +1,373 @@
+"""What user code finds when it asks for the time, for chance, or for the outside: the simulated world, or a refusal.
+
+The standard functions are replaced once, by wrappers that look at one variable: while user code of a simulated process
+runs, that is the process's `Surroundings`, otherwise None and the wrapper calls the original. So entering and leaving
+costs an assignment each, and nothing outside of user code changes. A name that a module took with `from time import
+sleep` before the replacement is found by `adopt`. Local time is UTC, so that a run is the same on every machine. What
+the simulator cannot honour (threads, sockets, processes) is refused with an error that says what to do instead.
+"""
+
+from __future__ import annotations
+
+import datetime as datetime_module
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date as _RealDate
+from datetime import datetime as _RealDatetime
+from importlib import import_module
+from random import Random
+from types import ModuleType
+from typing import Any, NoReturn, Protocol
+
+from palm.errors import HarnessError
+
+_NS = 1_000_000_000
+
+
+class Surroundings(Protocol):
+    """The world as one piece of running user code sees it."""
+
+    @property
+    def random(self) -> Random: ...
+
+    def wall(self) -> int:
+        """Nanoseconds since 1970."""
+        ...
+
+    def monotonic(self) -> int: ...
+
+    def entropy(self, count: int) -> bytes:
+        """What the operating system would give as random bytes."""
+        ...
+
+    def pause(self, duration: int) -> None:
+        """Let `duration` ns of simulated time pass before going on."""
+        ...
+
+    def exit(self) -> NoReturn:
+        """The process ends here and now."""
+        ...
+
+
+_current: Surroundings | None = None
+_owner = 0
+_users = 0
+_undo: list[Callable[[], None]] = []
+_replaced: dict[int, tuple[object, object]] = {}
+
+
+def enter(surroundings: Surroundings | None) -> Surroundings | None:
+    """From now on, user code sees `surroundings`; what it saw before, to be given to `enter` again afterwards."""
+    global _current, _owner
+    if not _undo:
+        _install()
+    previous = _current
+    _current = surroundings
+    _owner = threading.get_ident()
+    return previous
+
+
+@contextmanager
+def installed(modules: Iterable[ModuleType] = ()) -> Iterator[None]:
+    """Keep the replacements in place, also in `modules`; when the last of several ends, everything is as it was."""
+    global _users
+    _users += 1
+    try:
+        if not _undo:
+            _install()
+        for module in modules:
+            adopt(module)
+        yield
+    finally:
+        _users -= 1
+        if _users == 0:
+            _uninstall()
+
+
+def adopt(module: ModuleType) -> None:
+    """Replace what `module` took from the standard library by name (`from time import sleep`)."""
+    for name, value in list(vars(module).items()):
+        original, replacement = _replaced.get(id(value), (None, None))
+        if original is value and replacement is not None:
+            _set(module, name, replacement)
+
+
+def _here() -> Surroundings | None:
+    # Another thread of this process (a progress display) lives in the real world, whatever runs here.
+    if _current is not None and threading.get_ident() == _owner:
+        return _current
+    return None
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def _seconds(real: Callable[[], float], read: Callable[[Surroundings], int]) -> Callable[[], float]:
+    def seconds() -> float:
+        here = _here()
+        return real() if here is None else read(here) / _NS
+
+    return seconds
+
+
+def _nanoseconds(real: Callable[[], int], read: Callable[[Surroundings], int]) -> Callable[[], int]:
+    def nanoseconds() -> int:
+        here = _here()
+        return real() if here is None else read(here)
+
+    return nanoseconds
+
+
+def _sleep(real: Callable[[float], None]) -> Callable[[float], None]:
+    def sleep(secs: float) -> None:
+        here = _here()
+        if here is None:
+            real(secs)
+        elif secs < 0:
+            raise ValueError("sleep length must be non-negative")
+        else:
+            here.pause(round(secs * _NS))
+
+    return sleep
+
+
+def _at_present(real: Callable[..., Any]) -> Callable[..., Any]:
+    """`localtime()`, `gmtime()` and `ctime()`: a moment may be given, and is now by default."""
+    utc = time.asctime if real is time.ctime else None
+    to_utc = time.gmtime
+
+    def at_present(secs: float | None = None) -> Any:
+        here = _here()
+        if here is None:
+            return real(secs)
+        moment = to_utc(here.wall() / _NS if secs is None else secs)
+        return moment if utc is None else utc(moment)
+
+    return at_present
+
+
+def _strftime(real: Callable[..., str]) -> Callable[..., str]:
+    to_utc = time.gmtime
+
+    def strftime(format: str, *moment: Any) -> str:
+        here = _here()
+        return real(format, *moment) if here is None or moment else real(format, to_utc(here.wall() / _NS))
+
+    return strftime
+
+
+
+
+
+class _Same(type):
+    """Makes the stand-in of a class that is written in C equal to it for `isinstance` and `issubclass`."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _STANDS_FOR[cls]) if cls in _STANDS_FOR else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, _STANDS_FOR[cls]) if cls in _STANDS_FOR else super().__subclasscheck__(subclass)
+
+
+class _Datetime(_RealDatetime, metaclass=_Same):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _RealDatetime.__new__(_RealDatetime if cls is _Datetime else cls, *args, **kwargs)
+
+    @classmethod
+    def now(cls, tz: datetime_module.tzinfo | None = None) -> Any:
+        here = _here()
+        if here is None:
+            return super().now(tz)
+        moment = cls.fromtimestamp(here.wall() / _NS, tz or datetime_module.UTC)
+        return moment if tz is not None else moment.replace(tzinfo=None)
+
+    @classmethod
+    def utcnow(cls) -> Any:
+        return super().utcnow() if _here() is None else cls.now()
+
+    @classmethod
+    def today(cls) -> Any:
+        return super().today() if _here() is None else cls.now()
+
+
+class _Date(_RealDate, metaclass=_Same):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _RealDate.__new__(_RealDate if cls is _Date else cls, *args, **kwargs)
+
+    @classmethod
+    def today(cls) -> Any:
+        here = _here()
+        if here is None:
+            return super().today()
+        return cls.fromordinal(_RealDatetime.fromtimestamp(here.wall() / _NS, datetime_module.UTC).toordinal())
+
+
+_STANDS_FOR: dict[type, type] = {_Datetime: _RealDatetime, _Date: _RealDate}
+
+
+# -- chance ------------------------------------------------------------------------------------------------------------
+
+_RANDOM = (
+    "betavariate", "binomialvariate", "choice", "choices", "expovariate", "gammavariate", "gauss", "getrandbits",
+    "getstate", "lognormvariate", "normalvariate", "paretovariate", "randbytes", "randint", "random", "randrange",
+    "sample", "seed", "setstate", "shuffle", "triangular", "uniform", "vonmisesvariate", "weibullvariate",
+)  # fmt: skip
+
+
+def _random_function(real: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        here = _here()
+        return real(*args, **kwargs) if here is None else getattr(here.random, name)(*args, **kwargs)
+
+    return draw
+
+
+def _urandom(real: Callable[..., bytes]) -> Callable[..., bytes]:
+    def urandom(size: int, *flags: Any) -> bytes:
+        here = _here()
+        return real(size, *flags) if here is None else here.entropy(size)
+
+    return urandom
+
+
+def _seed(real: Callable[..., None]) -> Callable[..., None]:
+    def seed(self: Random, a: Any = None, version: int = 2) -> None:
+        here = _here()
+        # `Random()` without a seed asks the operating system, behind Python's back.
+        real(self, here.entropy(32) if here is not None and a is None else a, version)
+
+    return seed
+
+
+def _uuid1(real: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
+    def uuid1(node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
+        here = _here()
+        if here is None:
+            return real(node, clock_seq)
+        ticks = here.wall() // 100 + 0x01B21DD213814000  # 100 ns since the Gregorian reform, as RFC 9562 counts
+        words = int.from_bytes(here.entropy(8), "big")
+        node = words & 0xFFFFFFFFFFFF if node is None else node
+        clock_seq = words >> 48 & 0x3FFF if clock_seq is None else clock_seq
+        fields = (ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0xFFF, clock_seq >> 8, clock_seq & 0xFF, node)
+        return uuid.UUID(fields=fields, version=1)
+
+    return uuid1
+
+
+def _uuid4(real: Callable[[], uuid.UUID]) -> Callable[[], uuid.UUID]:
+    def uuid4() -> uuid.UUID:
+        here = _here()
+        return real() if here is None else uuid.UUID(bytes=here.entropy(16), version=4)
+
+    return uuid4
+
+
+# -- the outside -------------------------------------------------------------------------------------------------------
+
+_THREAD = (
+    "a thread cannot be started in the simulator: make the function `async def`, or call it directly; how long it "
+    "takes is said by `service` in the scenario"
+)
+_SOCKET = (
+    "a socket cannot be opened in the simulator: reach other servers with `self.call`, and put the outside world "
+    "behind a server of its own that the scenario replaces"
+)
+_PROCESS = (
+    "a process cannot be started in the simulator: call the work directly; how long it takes is said by `service` in "
+    "the scenario"
+)
+
+_REFUSED = (
+    ("threading", "Thread.start", _THREAD),
+    ("_thread", "start_new_thread", _THREAD),
+    ("socket", "socket.__init__", _SOCKET),
+    ("subprocess", "Popen.__init__", _PROCESS),
+    ("os", "fork", _PROCESS),
+    ("os", "forkpty", _PROCESS),
+    ("os", "system", _PROCESS),
+    ("os", "posix_spawn", _PROCESS),
+    ("os", "posix_spawnp", _PROCESS),
+)
+
+
+def _refuse(real: Callable[..., Any], reason: str) -> Callable[..., Any]:
+    def refused(*args: Any, **kwargs: Any) -> Any:
+        if _here() is not None:
+            raise HarnessError(reason)
+        return real(*args, **kwargs)
+
+    return refused
+
+
+def _exit(real: Callable[..., Any]) -> Callable[..., Any]:
+    def leave(*args: Any) -> Any:
+        here = _here()
+        return real(*args) if here is None else here.exit()
+
+    return leave
+
+
+# -- putting it in place -----------------------------------------------------------------------------------------------
+
+
+def _install() -> None:
+    wall, monotonic = (lambda here: here.wall()), (lambda here: here.monotonic())
+    _replace(time, "time", _seconds(time.time, wall))
+    _replace(time, "time_ns", _nanoseconds(time.time_ns, wall))
+    for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
+        _replace(time, name, _seconds(getattr(time, name), monotonic))
+        _replace(time, f"{name}_ns", _nanoseconds(getattr(time, f"{name}_ns"), monotonic))
+    _replace(time, "sleep", _sleep(time.sleep))
+    for name in ("localtime", "gmtime", "ctime"):
+        replacement = _at_present(getattr(time, name))
+        _replace(time, name, replacement)
+    _replace(time, "strftime", _strftime(time.strftime))
+    _replace(datetime_module, "datetime", _Datetime)
+    _replace(datetime_module, "date", _Date)
+    for name in _RANDOM:
+        if hasattr(random, name):
+            _replace(random, name, _random_function(getattr(random, name), name))
+    _replace(random.Random, "seed", _seed(random.Random.seed))
+    _replace(os, "urandom", _urandom(os.urandom))
+    _replace(random, "_urandom", os.urandom)  # where SystemRandom, and so `secrets`, gets its bytes
+    if hasattr(os, "getrandom"):
+        _replace(os, "getrandom", _urandom(os.getrandom))
+    _replace(uuid, "uuid1", _uuid1(uuid.uuid1))
+    _replace(uuid, "uuid4", _uuid4(uuid.uuid4))
+    _replace(os, "_exit", _exit(os._exit))
+    _replace(os, "abort", _exit(os.abort))
+    for module_name, path, reason in _REFUSED:
+        holder: Any = import_module(module_name)
+        *owners, name = path.split(".")
+        for owner in owners:
+            holder = getattr(holder, owner)
+        if hasattr(holder, name):
+            _replace(holder, name, _refuse(getattr(holder, name), reason))
+
+
+def _replace(holder: Any, name: str, replacement: object) -> None:
+    original = getattr(holder, name)
+    if isinstance(holder, ModuleType):
+        _replaced[id(original)] = (original, replacement)
+    _set(holder, name, replacement)
+
+
+def _set(holder: Any, name: str, replacement: object) -> None:
+    own = name in vars(holder)
+    original = getattr(holder, name)
+    setattr(holder, name, replacement)
+    _undo.append((lambda: setattr(holder, name, original)) if own else (lambda: delattr(holder, name)))
+
+
+def _uninstall() -> None:
+    while _undo:
+        _undo.pop()()
+    _replaced.clear()
+
+
+__all__ = ["Surroundings", "adopt", "enter", "installed"]

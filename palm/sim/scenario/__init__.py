@@ -1,0 +1,4 @@
+from palm.sim.scenario.scenario import VERSION as VERSION
+from palm.sim.scenario.scenario import Scenario as Scenario
+from palm.sim.scenario.scenario import load as load
+from palm.sim.scenario.scenario import parse as parse

@@ -1,0 +1,76 @@
+"""Files that a scenario names: found from where the scenario is, and looked at without running them."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping
+
+from palm.errors import did_you_mean
+from palm.sim.scenario.yaml_strict import Node, Text
+
+FILE_BYTES_MAX = 256 << 20
+
+
+def find(name: str, scenario: str) -> Path:
+    """The file `name`, relative to the directory of the scenario file or the nearest one above it that holds it.
+
+    So a scenario means the same wherever it is run from. ValueError when there is none.
+    """
+    if Path(name).is_absolute():
+        raise ValueError("write a path relative to the scenario's directory or one above it")
+    here = Path(scenario).absolute().parent
+    for directory in (here, *here.parents):
+        if (directory / name).is_file():
+            return directory / name
+    known = [str(path.relative_to(here.parents[0])) for path in here.parents[0].glob(f"{Path(name).parent}/*")]
+    raise ValueError(f"no such file in the scenario's directory or any above it{did_you_mean(name, known)}")
+
+
+def find_at(node: Node, name: str) -> Path:
+    """`find` for a name that stands at `node`; ScenarioError when there is no such file."""
+    try:
+        path = find(name, node.place.file)
+        size = path.stat().st_size
+    except (ValueError, OSError) as error:
+        node.refuse("a file", f" ({error})")
+    if size > FILE_BYTES_MAX:
+        node.refuse(f"a file of at most {FILE_BYTES_MAX} bytes", f" ({size} bytes)")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A server's source file, as read: its classes, and what `run_server` in it says each of them serves."""
+
+    classes: tuple[str, ...]
+    served: Mapping[str, tuple[str, ...]]
+
+
+def read_source(node: Text, path: Path) -> Source:
+    """Parsed, not run: a scenario can be checked without its servers' imports. ScenarioError where it is not Python."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=path.name)
+    except (SyntaxError, ValueError, OSError, RecursionError) as error:
+        node.refuse("a Python file", f" ({error})")
+    served: dict[str, tuple[str, ...]] = {}
+    for call in ast.walk(tree):
+        match call:
+            case ast.Call(
+                func=ast.Name(id="run_server") | ast.Attribute(attr="run_server"),
+                args=[ast.Name(id=name), _, ast.List(elts=functions) | ast.Tuple(elts=functions), *_],
+            ):
+                texts = [
+                    item.value for item in functions if isinstance(item, ast.Constant) and isinstance(item.value, str)
+                ]
+                if len(texts) == len(functions):
+                    served[name] = tuple(texts)
+    classes = [item.name for item in ast.walk(tree) if isinstance(item, ast.ClassDef)]
+    imported = [
+        (alias.asname or alias.name)
+        for item in ast.walk(tree)
+        if isinstance(item, ast.ImportFrom)
+        for alias in item.names
+    ]
+    return Source(tuple(classes + imported), served)

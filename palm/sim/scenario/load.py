@@ -1,0 +1,102 @@
+"""The jobs of a scenario: who sends what along which route, and how fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from palm.core.route import LONGEST, Route, Stage, parse_stage
+from palm.errors import BadRequest
+from palm.sim.draws import Distribution
+from palm.sim.scenario.distributions import SIZES
+from palm.sim.scenario.files import find_at
+from palm.sim.scenario.forms import (
+    DURATION,
+    FLAG,
+    NAME,
+    RATE,
+    TEXT,
+    Form,
+    Key,
+    block_of,
+    list_of,
+    one_of,
+    scalar,
+    whole,
+)
+from palm.sim.scenario.payloads import GENERATORS
+from palm.sim.scenario.units import Rate
+from palm.sim.scenario.yaml_strict import Items, Node, at
+
+MESSAGES_MAX = 100_000_000
+
+
+def _file(node: Node) -> Path:
+    path = find_at(node, TEXT.read(node))
+    if path.stat().st_size == 0:
+        node.refuse("a file with at least one line", " (it is empty)")
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Messages:
+    """`count` messages, from one of: a generator, the lines of a file (from the top again when they are used up), or
+    random bytes of given sizes."""
+
+    count: Annotated[int, Key("count", whole(1, MESSAGES_MAX))]
+    payload: Annotated[str | None, Key("payload", one_of("a payload generator", GENERATORS))] = None
+    file: Annotated[Path | None, Key("file", Form("a file", _file))] = None
+    sizes: Annotated[Distribution | None, Key("sizes", SIZES)] = None
+
+
+def _check_messages(messages: Messages, node: Node) -> None:
+    if sum(one is not None for one in (messages.payload, messages.file, messages.sizes)) != 1:
+        node.place.refuse("messages need one of the keys payload, file and sizes")
+
+
+def _stage(text: str) -> Stage:
+    try:
+        return parse_stage(text)
+    except BadRequest as error:
+        raise ValueError("1 to 128 of letters, digits, '_' and '-', a dot, and the same again") from error
+
+
+STAGE = scalar("a stage such as clean.line", _stage)
+
+
+def _route(node: Node) -> Route:
+    for one in node.items if isinstance(node, Items) else ():
+        if isinstance(one, Items):
+            one.place.refuse("branches of a route are not supported by this version")
+    route = list_of(STAGE, least=1).read(node)
+    if len(route) > LONGEST:
+        node.refuse(f"at most {LONGEST} stages")
+    return route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job. Open: a message each time `rate` says. Closed: `window` in flight; neither: the client's own window."""
+
+    id: Annotated[str, Key("id", NAME)]
+    client: Annotated[str, Key("client", NAME)]
+    """The host that the client runs on."""
+    route: Annotated[Route, Key("route", Form("a list of stages such as clean.line", _route))]
+    messages: Annotated[Messages, Key("messages", block_of(Messages, "messages", check=_check_messages))]
+    rate: Annotated[Rate | None, Key("rate", RATE)] = None
+    window: Annotated[int | None, Key("window", whole(1, 1_000_000))] = None
+    ordered: Annotated[bool, Key("ordered", FLAG)] = False
+    deadline_ns: Annotated[int | None, Key("deadline", DURATION)] = None
+    at_most_once: Annotated[bool, Key("at_most_once", FLAG)] = False
+    line: int = 0
+
+
+def _check_job(job: Job, node: Node) -> None:
+    if job.rate is not None and job.window is not None:
+        at(node, "window").place.refuse("a job has a rate (open) or a window (closed), not both")
+    if job.deadline_ns == 0:
+        at(node, "deadline").refuse("a deadline of more than 0")
+
+
+LOAD = list_of(block_of(Job, "job", check=_check_job), least=1)

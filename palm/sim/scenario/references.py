@@ -1,0 +1,291 @@
+"""Names that a scenario uses, looked up in what it declares; and steps that can never happen.
+
+Everything that a single block cannot know of itself. Errors stand at the place in the file where the name is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Collection, NoReturn
+
+from palm.errors import did_you_mean
+from palm.sim.network import Ends
+from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, RegistryDown, Restart
+from palm.sim.scenario.expectations import Bounded, Check, InOrder, Sighting
+from palm.sim.scenario.names import (
+    REGISTRY,
+    HalfOf,
+    InstanceOf,
+    InZone,
+    Named,
+    OneOf,
+    SameAs,
+    Subject,
+    Target,
+)
+from palm.sim.scenario.script import (
+    EVENTS_OF_A_JOB,
+    EVENTS_OF_AN_INSTANCE,
+    After,
+    At,
+    Step,
+    When,
+)
+from palm.sim.scenario.units import show_duration
+from palm.sim.scenario.yaml_strict import Node, at
+
+if TYPE_CHECKING:
+    from palm.sim.scenario.scenario import Scenario
+
+RESERVED = frozenset({REGISTRY, "hosts", "that", "zone", "step"})
+"""Names that mean something else where a host or server could stand."""
+
+
+def check_references(scenario: Scenario, root: Node) -> None:
+    """Raise ScenarioError for the first name that is not declared, or step that can never happen."""
+    names = _Names(scenario)
+    names.check_declared(root)
+    for index, link in enumerate(scenario.links):
+        names.check_link(link.between, at(root, "links", index, "between"))
+    for index, job in enumerate(scenario.load):
+        names.known("host", job.client, names.hosts, at(root, "load", index, "client"))
+        names.check_route(scenario, index, at(root, "load", index, "route"))
+    _check_unique("job", [job.id for job in scenario.load], at(root, "load"))
+    _check_unique("step", [step.id for step in scenario.script], at(root, "script"))
+    for index, step in enumerate(scenario.script):
+        names.check_step(step, at(root, "script", index))
+    _Times(scenario, root).check()
+    names.check_expect(scenario, root)
+
+
+def _check_unique(what: str, ids: list[str], node: Node) -> None:
+    for index, one in enumerate(ids):
+        if one in ids[:index]:
+            at(node, index, "id").refuse(f"an id of its own for each {what}")
+
+
+class _Names:
+    """All that a scenario declares."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        world = scenario.world
+        self.hosts = world.hosts
+        self.servers = world.servers
+        self.zones = list(dict.fromkeys(host.zone for host in world.hosts.values() if host.zone is not None))
+        self.jobs = {job.id: job for job in scenario.load}
+        self.steps = {step.id: step for step in scenario.script}
+
+    def known(self, what: str, name: str, names: Collection[str], node: Node) -> None:
+        if name not in names:
+            node.refuse(f"a {what} of this scenario", did_you_mean(name, names) or f" (it has {_listed(names)})")
+
+    def check_declared(self, root: Node) -> None:
+        for block, names in (("hosts", self.hosts), ("servers", self.servers)):
+            for name in names:
+                node = at(root, "world", block, name)
+                if name in RESERVED:
+                    node.place.refuse(f"{name!r} means something else in a script; choose another name")
+                if block == "servers" and name in self.hosts:
+                    node.place.refuse(
+                        f"{name!r} is a host too, so that a script could mean either; choose another name"
+                    )
+        for name, server in self.servers.items():
+            node = at(root, "world", "servers", name)
+            if server.host is not None:
+                self.known("host", server.host, self.hosts, at(node, "host"))
+            for index, host in enumerate(server.hosts):
+                self.known("host", host, self.hosts, at(node, "hosts", index))
+            if len(server.places) < len(server.hosts):
+                at(node, "instances").refuse(f"at least one instance for each of its {len(server.hosts)} hosts")
+
+    def check_link(self, ends: Ends, node: Node) -> None:
+        for end in (ends.src, ends.dst):
+            if end in ("*", REGISTRY):
+                continue
+            if end.startswith("zone:"):
+                self.known("zone", end.removeprefix("zone:"), self.zones, node)
+            elif end in self.servers:
+                places = _listed(dict.fromkeys(self.servers[end].places))
+                node.refuse("hosts at both ends of a link", f" ({end} is a server; it runs on {places})")
+            else:
+                self.known("host", end, self.hosts, node)
+
+    def check_route(self, scenario: Scenario, index: int, node: Node) -> None:
+        for place, stage in enumerate(scenario.load[index].route):
+            self.known("server", stage.server, self.servers, at(node, place))
+            served = self.servers[stage.server].served
+            if served is not None and stage.function not in served:
+                hint = did_you_mean(stage.function, served)
+                at(node, place).refuse(f"a function that {stage.server} serves: {_listed(served)}", hint)
+
+    # -- script ------------------------------------------------------------------------------------------------------
+
+    def check_step(self, step: Step, node: Node) -> None:
+        match step.trigger:
+            case After(step=before):
+                self.known("step", before, self.steps, at(node, "after", "step"))
+            case When() as when:
+                self.check_when(when, at(node, "when"))
+        match step.action:
+            case Crash(who=who) | Restart(who=who) | Freeze(who=who):
+                self.check_target(who, step, at(node, "who"))
+            case RegistryDown() | Heal(link=None):
+                pass
+            case Heal(link=Ends() as link):
+                self.check_link(link, at(node, "link"))
+            case on_link:
+                assert isinstance(on_link, OnLink), on_link
+                self.check_link(on_link.link, at(node, "link"))
+
+    def check_when(self, when: When, node: Node) -> None:
+        if when.server is not None:
+            if when.event not in EVENTS_OF_AN_INSTANCE:
+                at(node, "server").place.refuse(f"{when.event} happens at a client or the registry, not at a server")
+            self.known("server", when.server, self.servers, at(node, "server"))
+        if when.job is not None:
+            if when.event not in EVENTS_OF_A_JOB:
+                at(node, "job").place.refuse(f"{when.event} is not about a job")
+            self.known("job", when.job, self.jobs, at(node, "job"))
+        if when.event in ("handling", "answered"):
+            self.check_visited(when, node)
+        if when.during is not None:
+            self.known("step", when.during, self.steps, at(node, "during"))
+            during = self.steps[when.during]
+            if not during.action.lasts:
+                at(node, "during").refuse(f"a step that lasts ({during.do} is over at once)")
+
+    def check_visited(self, when: When, node: Node) -> None:
+        jobs = self.jobs.values() if when.job is None else [self.jobs[when.job]]
+        visited = {stage.server for job in jobs for stage in job.route}
+        if when.server is not None and when.server not in visited:
+            at(node, "server").refuse("a server that a job's route visits", f" (they visit {_listed(sorted(visited))})")
+
+    def check_target(self, who: Target, step: Step, node: Node) -> None:
+        match who:
+            case Named(name=name):
+                self.known("server or host", name, [*self.servers, *self.hosts], node)
+            case InstanceOf(server=server, index=index):
+                self.known("server", server, self.servers, node)
+                count = len(self.servers[server].places)
+                if index >= count:
+                    node.refuse(f"an index from 0 to {count - 1}", f" ({server} has {count} instances)")
+            case OneOf(server=server):
+                self.known("server", server, self.servers, node)
+            case HalfOf(of=of):
+                self.known("server, or hosts", of, [*self.servers, "hosts"], node)
+            case InZone(zone=zone):
+                self.known("zone", zone, self.zones, node)
+            case SameAs(step=other):
+                self.known("step", other, self.steps, node)
+                if not isinstance(self.steps[other].action, Crash | Restart | Freeze):
+                    node.refuse("a step that was done to processes", f" ({other} is a {self.steps[other].do})")
+            case Subject():
+                self.check_subject(step, node)
+
+    def check_subject(self, step: Step, node: Node) -> None:
+        if not isinstance(step.trigger, When):
+            node.refuse("a name", " ('that' is the subject of a `when`; this step has none)")
+        if step.trigger.event not in EVENTS_OF_AN_INSTANCE:
+            node.refuse("a name", f" ({step.trigger.event} is not about an instance of a server)")
+
+    # -- expect ------------------------------------------------------------------------------------------------------
+
+    def check_expect(self, scenario: Scenario, root: Node) -> None:
+        expect = scenario.expect
+        for phase, ones in (
+            ("always", expect.always),
+            ("eventually", expect.eventually),
+            ("finally", expect.finally_),
+            ("sometimes", expect.sometimes),
+            ("never", expect.never),
+        ):
+            for index, one in enumerate(ones):
+                node = at(root, "expect", phase, index)
+                self.check_named(one, node)
+                if isinstance(one, InOrder) and not self.jobs[one.job].ordered:
+                    at(node, "job").refuse("a job with ordered: true", " (no other promises an order)")
+
+    def check_named(self, one: Check | Sighting, node: Node) -> None:
+        """Jobs, servers and steps that a check or sighting names, by the names of its fields."""
+        if (job := getattr(one, "job", None)) is not None:
+            self.known("job", job, self.jobs, at(node, "what" if isinstance(one, Bounded) else "job"))
+        if (server := getattr(one, "server", None)) is not None:
+            self.known("server", server, self.servers, at(node, "server"))
+        for index, server in enumerate(getattr(one, "servers", ())):
+            self.known("server", server, self.servers, at(node, "servers", index))
+        for key in ("after", "during"):
+            if (step := getattr(one, key, None)) is not None:
+                self.known("step", step, self.steps, at(node, key))
+        for index, step in enumerate(getattr(one, "outside", ())):
+            self.known("step", step, self.steps, at(node, "outside", index))
+
+
+class _Times:
+    """The earliest moment at which each step can happen; one that waits for itself, or comes too late, never does."""
+
+    def __init__(self, scenario: Scenario, root: Node) -> None:
+        self._scenario = scenario
+        self._root = root
+        self._steps = {step.id: step for step in scenario.script}
+        self._nodes = {step.id: at(root, "script", index) for index, step in enumerate(scenario.script)}
+        self._earliest: dict[str, int] = {}
+
+    def check(self) -> None:
+        clock = self._scenario.clock
+        for step in self._scenario.script:
+            earliest = self._earliest_of(step)
+            if earliest >= clock.limit_ns:
+                self._never(step, f"the run ends at {show_duration(clock.limit_ns)} (clock.limit)")
+            if step.action.lasts and earliest >= clock.faults_until_ns:
+                until = show_duration(clock.faults_until_ns)
+                self._never(step, f"from {until} on (clock.limit less clock.settle) there are no faults")
+
+    def _earliest_of(self, step: Step) -> int:
+        """Follows the steps that `step` waits for; in a loop, so that a long chain is not a deep one."""
+        chain: list[Step] = []
+        seen: set[str] = set()
+        while step.id not in self._earliest:
+            if step.id in seen:
+                self._never(step, "it waits for itself: " + " -> ".join(one.id for one in [*chain, step][:10]))
+            seen.add(step.id)
+            chain.append(step)
+            before = _waits_for(step)
+            if before is None:
+                break
+            step = self._steps[before]
+        for one in reversed(chain):
+            before = _waits_for(one)
+            match one.trigger:
+                case At(at_ns=moment):
+                    self._earliest[one.id] = moment
+                case After(step=other, plus_ns=plus):
+                    self._earliest[one.id] = self._earliest[other] + plus
+                case When():
+                    self._earliest[one.id] = self._earliest[before] if before is not None else 0
+        return self._earliest[chain[0].id] if chain else self._earliest[step.id]
+
+    def _never(self, step: Step, why: str) -> NoReturn:
+        node = self._nodes[step.id]
+        match step.trigger:
+            case At():
+                node = at(node, "at")
+            case After():
+                node = at(node, "after")
+            case When():
+                node = at(node, "when", "during")
+        node.place.refuse(f"step {step.id} can never happen: {why}")
+
+
+def _waits_for(step: Step) -> str | None:
+    match step.trigger:
+        case After(step=before):
+            return before
+        case When(during=before):
+            return before
+        case At():
+            return None
+
+
+def _listed(names: Collection[str]) -> str:
+    """The first few."""
+    shown = list(names)[:10]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"

@@ -1,0 +1,63 @@
+"""A whole scenario file, read and checked: `load` a file, or `parse` text.
+
+What comes out has been checked, also its names against each other; whoever runs it need not look again. All that is
+wrong with a file is one `palm.errors.ScenarioError` that says `file:line: key: expected ..., found ...`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from palm.errors import did_you_mean
+from palm.sim.scenario import yaml_strict
+from palm.sim.scenario.expectations import Expect
+from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, take
+from palm.sim.scenario.load import LOAD, Job
+from palm.sim.scenario.references import check_references
+from palm.sim.scenario.script import SCRIPT, Step
+from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
+from palm.sim.scenario.yaml_strict import Node, Text
+
+VERSION = "scenario/1"
+BLOCKS_NOT_YET = frozenset({"chaos"})
+
+
+def _version(node: Node) -> str:
+    if not isinstance(node, Text) or node.value != VERSION:
+        what = node.value if isinstance(node, Text) else ""
+        hint = " (a file of another version: this PALM reads only this one)" if what.startswith("scenario/") else ""
+        node.refuse(VERSION, hint or did_you_mean(what, [VERSION]))
+    return node.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One file: who runs, what they are asked, what goes wrong, and what must hold."""
+
+    version: Annotated[str, Key("palm", Form(VERSION, _version))]
+    name: Annotated[str, Key("name", NAME)]
+    about: Annotated[str, Key("about", TEXT)]
+    """One sentence: what it proves."""
+    clock: Annotated[Clock, Key("clock", CLOCK)]
+    world: Annotated[World, Key("world", block_of(World, "world"))]
+    load: Annotated[tuple[Job, ...], Key("load", LOAD)]
+    runs: Annotated[Runs, Key("runs", block_of(Runs, "runs"))] = Runs()
+    links: Annotated[tuple[LinkBlock, ...], Key("links", LINKS)] = ()
+    """Later entries override earlier ones."""
+    script: Annotated[tuple[Step, ...], Key("script", SCRIPT)] = ()
+    expect: Annotated[Expect, Key("expect", block_of(Expect, "expect"))] = Expect()
+
+
+def load(path: str | Path) -> Scenario:
+    """Read and check a file."""
+    return parse(yaml_strict.read_file(path), str(path))
+
+
+def parse(text: str, file: str = "scenario") -> Scenario:
+    """Read and check text; `file` is the name for errors, and files that the text names are looked for from there."""
+    root = yaml_strict.parse(text, file)
+    scenario = take(root, Scenario, what="scenario", not_yet=BLOCKS_NOT_YET)
+    check_references(scenario, root)
+    return scenario

@@ -1,0 +1,238 @@
+"""The standing blocks of a scenario: which runs, how long, who is there, and how they are connected.
+
+Each block is a frozen dataclass that also says how it is written. Times are integer nanoseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Mapping
+
+from palm.errors import did_you_mean
+from palm.sim import network
+from palm.sim.draws import ZERO, Distribution
+from palm.sim.scenario import units
+from palm.sim.scenario.actions import LINK
+from palm.sim.scenario.distributions import DELAY
+from palm.sim.scenario.files import find_at, read_source
+from palm.sim.scenario.forms import (
+    BANDWIDTH,
+    CHANCE,
+    DURATION,
+    NAME,
+    Form,
+    Key,
+    block_of,
+    list_of,
+    map_of,
+    one_of,
+    take,
+    whole,
+)
+from palm.sim.scenario.yaml_strict import Node, Text, at
+
+# -- runs and clock ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    pinned: Annotated[tuple[int, ...], Key("pinned", list_of(whole(0, 2**63 - 1), least=1))] = (1,)
+    """Always run; the first is the default of `palm simulate`."""
+    sweep: Annotated[int, Key("sweep", whole(0, 1_000_000))] = 0
+    """How many more a sweep runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    seeds: Annotated[Seeds, Key("seeds", block_of(Seeds, "seeds"))] = Seeds()
+    worlds: Annotated[tuple[str, ...], Key("worlds", list_of(one_of("a world", ["sim"], ["real"]), least=1))] = ("sim",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The last `settle_ns` before `limit_ns` have no faults: what is broken heals then, and liveness is judged."""
+
+    limit_ns: Annotated[int, Key("limit", DURATION)]
+    settle_ns: Annotated[int, Key("settle", DURATION)] = 0
+
+    @property
+    def faults_until_ns(self) -> int:
+        return self.limit_ns - self.settle_ns
+
+
+def _check_clock(clock: Clock, node: Node) -> None:
+    if clock.limit_ns < 1:
+        at(node, "limit").refuse("a limit of more than 0")
+    if clock.settle_ns >= clock.limit_ns:
+        at(node, "settle").refuse(f"settle to be shorter than limit ({units.show_duration(clock.limit_ns)})")
+
+
+CLOCK = block_of(Clock, "clock", check=_check_clock)
+
+# -- the registry -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    ttl_ns: Annotated[int, Key("ttl", DURATION)] = 5 * units.S
+    renew_ns: Annotated[int, Key("renew", DURATION)] = 1500 * units.MS
+
+
+def _check_lease(lease: LeaseSettings, node: Node) -> None:
+    if lease.ttl_ns < units.S or lease.ttl_ns % units.S:
+        at(node, "ttl").refuse("whole seconds, at least 1s (etcd counts leases in seconds)")
+    if not 0 < lease.renew_ns < lease.ttl_ns:
+        at(node, "renew").refuse(f"renew to be more than 0 and shorter than ttl ({units.show_duration(lease.ttl_ns)})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    progress_ns: Annotated[int | None, Key("progress", DURATION)] = None
+    """How often a quiet watch says how far it is; None for etcd's own."""
+
+
+def _members(node: Node) -> int:
+    members = whole(1, 9).read(node)
+    if members % 2 == 0:
+        node.refuse("an odd number of members", " (one more survives no more failures)")
+    return members
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryBlock:
+    members: Annotated[int, Key("members", Form("an odd number of members", _members))] = 1
+    lease: Annotated[LeaseSettings, Key("lease", block_of(LeaseSettings, "lease", check=_check_lease))] = (
+        LeaseSettings()
+    )
+    watch: Annotated[WatchSettings, Key("watch", block_of(WatchSettings, "watch"))] = WatchSettings()
+    history: Annotated[int | None, Key("history", whole(1, 10**9))] = None
+    """How many revisions are kept before older ones are compacted; None: all."""
+
+
+# -- hosts and servers ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostBlock:
+    zone: Annotated[str | None, Key("zone", NAME)] = None
+    """None: in no zone."""
+
+
+def _host(node: Node) -> HostBlock:
+    """`{zone: a}`, or nothing at all."""
+    if isinstance(node, Text) and node.kind == "null":
+        return HostBlock()
+    return take(node, HostBlock, what="host")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The class that a server runs. `served` is what `run_server` in the file lists for it; None where it does not."""
+
+    file: Path
+    class_name: str
+    served: tuple[str, ...] | None
+
+
+def _run(node: Node) -> Run:
+    expected = "a server class such as examples/text/clean.py:Clean"
+    if not isinstance(node, Text):
+        node.refuse(expected)
+    name, colon, class_name = node.value.rpartition(":")
+    if not colon or not name.endswith(".py") or not class_name.isidentifier():
+        node.refuse(expected)
+    path = find_at(node, name)
+    source = read_source(node, path)
+    if class_name not in source.classes:
+        node.refuse(f"a class of {name}", did_you_mean(class_name, source.classes))
+    return Run(path, class_name, source.served.get(class_name))
+
+
+def _option(node: Node) -> str | int | bool:
+    match node:
+        case Text(kind="int"):
+            return whole(-(10**15), 10**15).read(node)
+        case Text(kind="bool", value="true" | "false"):
+            return node.value == "true"
+        case Text(kind="str"):
+            return node.value
+    node.refuse("an option's value: text, a whole number, true or false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerBlock:
+    run: Annotated[Run, Key("run", Form("a server class such as examples/text/clean.py:Clean", _run))]
+    host: Annotated[str | None, Key("host", NAME)] = None
+    hosts: Annotated[tuple[str, ...], Key("hosts", list_of(NAME, least=1))] = ()
+    instances: Annotated[int | None, Key("instances", whole(1, 100_000))] = None
+    functions: Annotated[tuple[str, ...], Key("functions", list_of(NAME, least=1))] = ()
+    """Empty: those of `run.served`."""
+    memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile"], ["durable"]))] = "volatile"
+    service: Annotated[Distribution, Key("service", DELAY)] = ZERO
+    """How long each handling takes, beside what the user's own code does in no time."""
+    options: Annotated[Mapping[str, str | int | bool], Key("options", map_of(Form("a value", _option)))] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """Given to the server as its settings; checked when it is made."""
+    line: int = 0
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The host of each instance: hosts in turn, by default one instance on each."""
+        hosts = (self.host,) if self.host is not None else self.hosts
+        return tuple(hosts[index % len(hosts)] for index in range(self.instances or len(hosts)))
+
+    @property
+    def served(self) -> tuple[str, ...] | None:
+        """The functions it lists; None where only running the file can tell."""
+        return self.functions or self.run.served
+
+
+def _check_server(server: ServerBlock, node: Node) -> None:
+    if (server.host is None) == (not server.hosts):
+        node.place.refuse("a server needs the key 'host' or the key 'hosts', and not both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    hosts: Annotated[Mapping[str, HostBlock], Key("hosts", map_of(Form("a host, as {zone: a}", _host), least=1))]
+    servers: Annotated[
+        Mapping[str, ServerBlock],
+        Key("servers", map_of(block_of(ServerBlock, "server", not_yet={"workers"}, check=_check_server), least=1)),
+    ]
+    registry: Annotated[RegistryBlock, Key("registry", block_of(RegistryBlock, "registry"))] = RegistryBlock()
+
+
+# -- links ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    chance: Annotated[float, Key("chance", CHANCE)] = 0.0
+    burst: Annotated[int, Key("burst", whole(1, 10**6))] = 1
+
+
+def _loss(node: Node) -> Loss:
+    """`1%`, or `{chance: 1%, burst: 3}`."""
+    return Loss(chance=CHANCE.read(node)) if isinstance(node, Text) else take(node, Loss, what="loss")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkBlock:
+    """How the links that match behave; of several that match, the last one says all."""
+
+    between: Annotated[network.Ends, Key("between", LINK)]
+    delay: Annotated[Distribution, Key("delay", DELAY)] = network.Link().delay
+    loss: Annotated[Loss, Key("loss", Form("a chance, or a mapping with chance and burst", _loss))] = Loss()
+    twice: Annotated[float, Key("twice", CHANCE)] = 0.0
+    shuffle: Annotated[float, Key("shuffle", CHANCE)] = 0.0
+    rate: Annotated[int | None, Key("rate", BANDWIDTH)] = None
+    """Bytes per second; None: as many as come."""
+
+    def link(self) -> network.Link:
+        return network.Link(self.delay, self.loss.chance, self.loss.burst, self.twice, self.shuffle, self.rate)
+
+
+LINKS = list_of(block_of(LinkBlock, "link", not_yet={"queue"}))

@@ -1,0 +1,313 @@
+"""Between batches and frames: with `frame`, `control` and `etcd` the only code that knows protobuf.
+
+A header is serialised once and known by its bytes ever after, on both sides; a table carries each once. What comes out of
+`decode` has been checked field by field: names, lengths, counts and ranges. What does not pass is a `BadFrame`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Payload, Peer, Status
+from palm.core.route import LONGEST as LONGEST_ROUTE
+from palm.core.route import Route, parse_stage
+from palm.errors import BadFrame, BadRequest
+from palm.wire.control import decode_control
+from palm.wire.frame import Body, pack, unpack
+from palm.wire.palm_pb2 import Failure as FailureMessage
+from palm.wire.palm_pb2 import Message, Single, Table
+
+MAX_ITEMS = 128
+MAX_TABLE_BYTES = 64 * 1024
+"""Soft: one item may overshoot. A larger single payload travels as a frame of its own."""
+
+MAX_ITEMS_TAKEN = 4_096
+HEADERS_KEPT = 4_096
+LONGEST_TIME_US = 10 * 365 * 24 * 3600 * 1_000_000
+TEXT_BYTES = 8 * 1024
+TRACEBACK_BYTES = 32 * 1024
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+_PEER = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+def is_peer(text: str) -> bool:
+    return _PEER.fullmatch(text) is not None
+
+
+class Codec:
+    """One for each node: it keeps what it knows of headers. Not to be shared between threads."""
+
+    def __init__(self) -> None:
+        self._bytes_of: dict[Header, bytes] = {}
+        self._header_of: dict[bytes, Header] = {}
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def encode(self, batches: Iterable[Batch]) -> list[Frame]:
+        """All that goes to one peer at one moment, in as few frames as the caps allow, in order."""
+        frames: list[Frame] = []
+        table: list[tuple[Batch, int, int]] = []
+        items = size = 0
+        for batch in batches:
+            payloads = _payload_bytes(batch)
+            start = 0
+            for index, payload in enumerate(payloads):
+                length = len(payload)
+                if length > MAX_TABLE_BYTES:
+                    if index > start:
+                        table.append((batch, start, index))
+                    frames += self._tables(table)
+                    table, items, size = [], 0, 0
+                    frames.append(self._large(batch, index, payload))
+                    start = index + 1
+                    continue
+                if items == MAX_ITEMS or size + length > MAX_TABLE_BYTES:
+                    if index > start:
+                        table.append((batch, start, index))
+                    frames += self._tables(table)
+                    table, items, size, start = [], 0, 0, index
+                items += 1
+                size += length
+            if start < len(payloads):
+                table.append((batch, start, len(payloads)))
+        return frames + self._tables(table)
+
+    def _tables(self, runs: list[tuple[Batch, int, int]]) -> list[Frame]:
+        if not runs:
+            return []
+        if len(runs) == 1 and runs[0][2] - runs[0][1] == 1:
+            batch, index, _ = runs[0]
+            single = self._single(batch, index)
+            single.payload = _payload_bytes(batch)[index]
+            return [(pack(Body.SINGLE, single.SerializeToString()),)]
+        positions: dict[Header, int] = {}
+        columns = [positions.setdefault(batch.header, len(positions)) for batch, _, _ in runs]
+        whole = all(start == 0 and stop == len(batch) for batch, start, stop in runs)
+        if whole and len(runs) == 1:
+            sequences, payloads = runs[0][0].sequences, runs[0][0].payloads
+        else:
+            sequences, payloads = [], []
+            for batch, start, stop in runs:
+                sequences += batch.sequences[start:stop]
+                payloads += batch.payloads[start:stop]
+        attempts: list[int] = []
+        if any(batch.attempts is not None for batch, _, _ in runs):
+            for batch, start, stop in runs:
+                attempts += [1] * (stop - start) if batch.attempts is None else batch.attempts[start:stop]
+        statuses: list[int] = []
+        if any(batch.statuses is not None for batch, _, _ in runs):
+            for batch, start, stop in runs:
+                statuses += [0] * (stop - start) if batch.statuses is None else batch.statuses[start:stop]
+        body = Table(
+            header=[self._header_bytes(header) for header in positions],
+            run_header=columns,
+            run_count=[stop - start for _, start, stop in runs],
+            run_watermark=[batch.watermark for batch, _, _ in runs],
+            run_remaining_us=[_remaining_us(batch) for batch, _, _ in runs],
+            sequence=sequences,
+            payload=payloads,  # type: ignore[arg-type]  # _payload_bytes left bytes only
+            attempt=attempts,
+            status=statuses,
+        )
+        return [(pack(Body.TABLE, body.SerializeToString()),)]
+
+    def _large(self, batch: Batch, index: int, payload: bytes) -> Frame:
+        single = self._single(batch, index)
+        single.frame_bytes = len(payload) + 1
+        return (pack(Body.SINGLE, single.SerializeToString()), payload)
+
+    def _single(self, batch: Batch, index: int) -> Single:
+        return Single(
+            header=self._header_bytes(batch.header),
+            watermark=batch.watermark,
+            remaining_us=_remaining_us(batch),
+            sequence=batch.sequences[index],
+            attempt=1 if batch.attempts is None else batch.attempts[index],
+            status=0 if batch.statuses is None else batch.statuses[index],  # type: ignore[arg-type]  # enum as int
+        )
+
+    def _header_bytes(self, header: Header) -> bytes:
+        known = self._bytes_of.get(header)
+        if known is None:
+            target = "" if header.is_result else str(header.target)
+            known = Message(
+                pipeline=str(header.job.number),
+                client=header.job.client,
+                stage=header.stage,
+                function=target,
+                incarnation=header.job.incarnation,
+                route=[str(stage) for stage in header.route],
+                at_most_once=header.at_most_once,
+                trace=header.trace,
+            ).SerializeToString(deterministic=True)
+            _keep(self._bytes_of, header, known)
+        return known
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def decode(self, frame: Frame) -> list[Batch] | Control:
+        """What a frame says; `BadFrame` where it is not one of ours."""
+        kind, body = unpack(frame[0])
+        try:
+            if kind == Body.CONTROL:
+                return decode_control(body)
+            if kind == Body.SINGLE:
+                return [self._decode_single(Single.FromString(body), frame[1] if len(frame) == 2 else None)]
+            if kind == Body.TABLE and len(frame) == 1:
+                return self._decode_table(Table.FromString(body))
+        except DecodeError as error:
+            raise BadFrame("the body does not parse") from error
+        raise BadFrame(f"body kind {kind} in {len(frame)} parts")
+
+    def _decode_single(self, single: Single, payload: bytes | None) -> Batch:
+        if (single.frame_bytes or None) != (None if payload is None else len(payload) + 1):
+            raise BadFrame("the payload's frame is missing, or not as long as announced")
+        if single.status > Status.AWAY or single.attempt > 1_000_000:
+            raise BadFrame("status or attempt out of range")
+        return Batch(
+            self._header(single.header),
+            single.watermark,
+            [single.sequence],
+            [single.payload if payload is None else payload],
+            _remaining(single.remaining_us),
+            None if single.attempt <= 1 else [single.attempt],
+            [int(single.status)] if single.status else None,
+        )
+
+    def _decode_table(self, table: Table) -> list[Batch]:
+        sequences, payloads = list(table.sequence), table.payload
+        attempts, statuses = list(table.attempt), list(table.status)
+        headers, columns, counts = list(table.header), list(table.run_header), list(table.run_count)
+        watermarks, remaining = list(table.run_watermark), list(table.run_remaining_us)
+        items, runs = len(sequences), len(columns)
+        if (
+            items > MAX_ITEMS_TAKEN
+            or len(payloads) != items
+            or len(attempts) not in (0, items)
+            or len(statuses) not in (0, items)
+            or not len(counts) == len(watermarks) == len(remaining) == runs
+            or sum(counts) != items
+            or not all(counts)
+            or any(column >= len(headers) for column in columns)
+        ):
+            raise BadFrame("the columns of a table do not fit together")
+        if statuses and max(statuses) > Status.AWAY or attempts and max(attempts) > 1_000_000:
+            raise BadFrame("status or attempt out of range")
+        batches: list[Batch] = []
+        column_of_payloads: list[Payload] = list(table.payload)
+        start = 0
+        for column, count, watermark, left in zip(columns, counts, watermarks, remaining):
+            stop = start + count
+            batches.append(
+                Batch(
+                    self._header(headers[column]),
+                    watermark,
+                    sequences if count == items else sequences[start:stop],
+                    column_of_payloads if count == items else column_of_payloads[start:stop],
+                    _remaining(left),
+                    attempts[start:stop] or None,
+                    statuses[start:stop] or None,
+                )
+            )
+            start = stop
+        return batches
+
+    def _header(self, raw: bytes) -> Header:
+        known = self._header_of.get(raw)
+        if known is None:
+            known = _parse_header(Message.FromString(raw))
+            _keep(self._header_of, raw, known)
+        return known
+
+
+def _parse_header(message: Message) -> Header:
+    if not is_peer(message.client):
+        raise BadFrame("a header without a client")
+    if not 0 < len(message.pipeline) <= 20 or not (message.pipeline.isascii() and message.pipeline.isdigit()):
+        raise BadFrame("a header without a job number")
+    if not 1 <= len(message.route) <= LONGEST_ROUTE or not 0 <= message.stage <= len(message.route):
+        raise BadFrame("a header whose stage is not on its route")
+    if len(message.trace) not in (0, 16):
+        raise BadFrame("a trace id of another length than 16")
+    try:
+        route: Route = tuple(parse_stage(stage) for stage in message.route)
+    except BadRequest as error:
+        raise BadFrame("a header with a stage that is no name") from error
+    job = JobId(Peer(message.client), message.incarnation, int(message.pipeline))
+    return Header(job, route, message.stage, message.at_most_once, message.trace)
+
+
+def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(known) >= HEADERS_KEPT:
+        del known[next(iter(known))]
+    known[key] = value
+
+
+def _remaining_us(batch: Batch) -> int:
+    return 0 if batch.remaining is None else max(0, batch.remaining) // 1_000 + 1
+
+
+def _remaining(us: int) -> int | None:
+    return None if us == 0 else min(us - 1, LONGEST_TIME_US) * 1_000
+
+
+def _payload_bytes(batch: Batch) -> list[bytes]:
+    """The batch's payloads, with failures turned into their wire form in place."""
+    payloads: list[Payload] = batch.payloads
+    if batch.statuses is not None:
+        for index, payload in enumerate(payloads):
+            if isinstance(payload, Failure):
+                payloads[index] = encode_failure(payload)
+    return payloads  # type: ignore[return-value]  # failures stand only where a status says so
+
+
+# -- failures ---------------------------------------------------------------------------------------------------------
+
+
+def encode_failure(failure: Failure) -> bytes:
+    return FailureMessage(
+        reason=failure.reason,
+        kind=failure.kind[:200],
+        text=_cut(failure.text, TEXT_BYTES),
+        remote_traceback=_cut(failure.remote_traceback, TRACEBACK_BYTES),
+        server=failure.server,
+        function=failure.function,
+        instance=failure.instance,
+        attempt=failure.attempt,
+    ).SerializeToString()
+
+
+def decode_failure(payload: bytes) -> Failure:
+    """Never raises: bytes that are no failure become one that says so."""
+    try:
+        message = FailureMessage.FromString(payload)
+        reason = FailureMessage.Reason.Name(message.reason)
+    except (DecodeError, ValueError):
+        return Failure("BAD_REQUEST", "Unreadable", "the failure came in a form that this release does not read")
+    return Failure(
+        reason,
+        message.kind,
+        message.text,
+        message.remote_traceback,
+        message.server,
+        message.function,
+        message.instance,
+        message.attempt,
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8; the end of a traceback says most, so the middle goes."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode("utf-8")
+    half = limit // 2 - 16
+    return raw[:half].decode("utf-8", "ignore") + "\n[... cut ...]\n" + raw[-half:].decode("utf-8", "ignore")
+
+

@@ -1,0 +1,66 @@
+"""Control words between core values and protobuf: what links and jobs say to each other."""
+
+from __future__ import annotations
+
+from palm.core.message import Control as ControlWord
+from palm.core.message import Hello, Over, Peer, Ping, Pong, Refused, Welcome
+from palm.errors import BadFrame
+from palm.wire import palm_pb2 as pb
+from palm.wire.frame import Body, pack
+
+_LONGEST_TEXT = 1_024
+
+
+def encode_control(word: ControlWord) -> bytes:
+    """The envelope, prefix and all."""
+    match word:
+        case Ping():
+            body = pb.Control(ping=pb.Ping(number=word.number))
+        case Pong():
+            body = pb.Control(pong=pb.Pong(**word._asdict()))
+        case Hello():
+            body = pb.Control(hello=pb.Hello(**word._asdict()))
+        case Welcome():
+            body = pb.Control(welcome=pb.Welcome(version=word.version))
+        case Refused():
+            body = pb.Control(refused=pb.Refused(why=word.why, text=word.text[:_LONGEST_TEXT]))
+        case Over():
+            body = pb.Control(over=pb.Over(incarnation=word.incarnation, pipeline=str(word.number)))
+    return pack(Body.CONTROL, body.SerializeToString())
+
+
+def decode_control(raw: bytes) -> ControlWord:
+    control = pb.Control.FromString(raw)
+    match control.WhichOneof("body"):
+        case "ping":
+            return Ping(control.ping.number)
+        case "pong":
+            pong = control.pong
+            return Pong(
+                pong.number,
+                pong.in_flight,
+                pong.handled,
+                pong.failed,
+                pong.duplicates,
+                pong.busy_us,
+                pong.busy_in[:128],
+                pong.draining,
+                pong.bad_frames,
+                pong.uptime_us,
+            )
+        case "hello":
+            hello = control.hello
+            return Hello(hello.version, Peer(hello.expects[:64]), hello.cluster[:128], hello.name[:128])
+        case "welcome":
+            return Welcome(control.welcome.version)
+        case "refused":
+            try:
+                why = pb.Refused.Why.Name(control.refused.why)
+            except ValueError as error:
+                raise BadFrame("a refusal for a reason that this release does not know") from error
+            return Refused(why, control.refused.text[:_LONGEST_TEXT])
+        case "over":
+            if not (control.over.pipeline.isascii() and control.over.pipeline.isdigit() and len(control.over.pipeline) <= 20):
+                raise BadFrame("the end of a job without its number")
+            return Over(control.over.incarnation, int(control.over.pipeline))
+    raise BadFrame("a control word that this release does not know")

@@ -1,0 +1,80 @@
+"""Registry keys and records: how an instance shows itself in etcd, as JSON that `etcdctl get` makes readable.
+
+Reading is strict: whatever is garbage, too large, or says another name than its key is None, for the caller to count and pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from palm.core.message import Instance, Peer
+from palm.core.names import is_name
+from palm.wire.codec import is_peer
+
+MAX_RECORD_BYTES = 4 * 1024
+
+
+def cluster_prefix(cluster: str) -> str:
+    return f"/palm/{cluster}/"
+
+
+def instances_prefix(cluster: str, server: str | None = None) -> str:
+    """Where the instances of one server are, or of all. Ends with `/`, so that `one` does not find `one2`."""
+    return f"/palm/{cluster}/instances/" + (f"{server}/" if server is not None else "")
+
+
+def instance_key(cluster: str, server: str, peer: Peer) -> str:
+    return f"{instances_prefix(cluster, server)}{peer}"
+
+
+def client_key(cluster: str, peer: Peer) -> str:
+    return f"/palm/{cluster}/clients/{peer}"
+
+
+def encode_instance(instance: Instance) -> bytes:
+    record = {
+        "server": instance.server,
+        "peer": instance.peer,
+        "address": instance.address,
+        "functions": list(instance.functions),
+        "kind": instance.kind,
+        "host": instance.host,
+        "pid": instance.pid,
+        "started_ms": instance.started_ms,
+        "draining": instance.draining,
+        "protocol": instance.protocol,
+    }
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def encode_client(name: str, host: str) -> bytes:
+    return json.dumps({"name": name, "host": host}, separators=(",", ":")).encode()
+
+
+def decode_instance(key: str, value: bytes) -> Instance | None:
+    """The instance that a record shows, or None where it is not to be believed."""
+    parts = key.split("/")
+    if len(value) > MAX_RECORD_BYTES or len(parts) != 6 or parts[3] != "instances":
+        return None
+    try:
+        record: Any = json.loads(value)
+        instance = Instance(
+            server=record["server"],
+            peer=Peer(parts[5] if record["peer"] == parts[5] else ""),
+            address=str(record["address"]),
+            functions=tuple(record["functions"]),
+            kind=str(record.get("kind", "")),
+            host=str(record.get("host", "")),
+            pid=int(record.get("pid", 0)),
+            started_ms=int(record.get("started_ms", 0)),
+            draining=bool(record.get("draining", False)),
+            protocol=int(record.get("protocol", 1)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if instance.server != parts[4] or instance.peer != parts[5] or not is_name(instance.server):
+        return None
+    if not is_peer(instance.peer) or not all(map(is_name, instance.functions)):
+        return None
+    return instance

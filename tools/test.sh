@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Set PALM up in .venv and run its tests: the README's second command. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -x .venv/bin/pip ] || python3 -m venv .venv
+.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+exec .venv/bin/python -m pytest "$@"
