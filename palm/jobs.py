@@ -86,7 +86,9 @@ class Job:
     def open(self, world: World, engine: ClientEngine, wake: Callable[[], None]) -> None:
         """Start, on the host's thread. `wake` is called whenever there is something new to look at."""
         self._world, self._engine, self._wake = world, engine, wake
-        self.number = engine.open(
+        self.number = engine.new_number()
+        engine.open(
+            self.number,
             self,
             self.route,
             window=self.window,

@@ -151,6 +151,11 @@ class ServerNode:
             uptime_us=(now - self._started) // 1_000,
         )
 
+    def held(self) -> list[str]:
+        """What it holds for jobs, in words: nothing once all of them are over."""
+        held = [f"remembers {len(memory)} messages of job {key[0].number}" for key, memory in self._memories.items()]
+        return held + ([f"holds {self._parked_items} answers back"] if self._parked_items else [])
+
     # -- links --------------------------------------------------------------------------------------------------------
 
     def _heard(self, event: Heard, now: int) -> list[Effect]:

@@ -197,7 +197,7 @@ class EmbeddedRegistry:
 
     def _handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
         """One generic handler for each of etcd's services."""
-        behaviours = {path: self._unary(call) for path, call in CALLS.items()} | {
+        behaviours: dict[str, Callable[..., Any]] = {path: self._unary(call) for path, call in CALLS.items()} | {
             wire.STATUS.path: self._status,
             wire.AUTHENTICATE.path: self._authenticate,
             wire.LEASE_KEEP_ALIVE.path: self._keep_alive,

@@ -17,7 +17,7 @@ import zmq
 from palm.errors import PayloadTooLarge
 from palm.net.zmq_channel import Channel
 from palm.net.zmq_link import Link
-from palm.net.zmq_options import TransportSettings, new_context, set_common, set_listening
+from palm.net.zmq_options import Context, TransportSettings, new_context, set_common, set_listening
 from palm.net.zmq_reader import FrameReader
 from palm.ports.transport import Address, Frame, Peer, Sink, TransportCounters, Undeliverable
 
@@ -37,11 +37,11 @@ class ZmqTransport:
         self.peer = peer
         self.counters = TransportCounters()
         self._settings = settings or TransportSettings()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._context: Context | None = None
         self._links: dict[Peer, Link] = {}
         self._router: Channel | None = None
         self._address: Address = ""
-        self._refused: list[Undeliverable] = []
+        self._refused: dict[tuple[Peer, _Reason], list[Frame]] = {}
         self._ended: asyncio.Future[None] | None = None
         self._flushed = asyncio.Event()
 
@@ -72,7 +72,7 @@ class ZmqTransport:
         link = self._links.pop(peer, None)
         if link is not None:
             link.close()
-            self._refused = [refused for refused in self._refused if refused.peer != peer]
+            self._refused = {key: frames for key, frames in self._refused.items() if key[0] != peer}
 
     def send(self, peer: Peer, frame: Frame) -> None:
         frame_bytes = len(frame[0]) if len(frame) == 1 else len(frame[0]) + len(frame[1])
@@ -125,17 +125,13 @@ class ZmqTransport:
         """Give back through the sink, soon: never from inside `send`."""
         if not self._refused:
             self._loop.call_soon(self._give_back)
+        self._refused.setdefault((peer, reason), []).extend(frames)
         self.counters.undeliverable += len(frames)
-        last = self._refused[-1] if self._refused else None
-        if last is not None and (last.peer, last.reason) == (peer, reason):
-            frames = [*last.frames, *frames]
-            self._refused.pop()
-        self._refused.append(Undeliverable(peer, frames, reason))
 
     def _give_back(self) -> None:
-        refused, self._refused = self._refused, []
+        refused, self._refused = self._refused, {}
         if refused:
-            self._sink(list(refused))
+            self._sink([Undeliverable(peer, frames, reason) for (peer, reason), frames in refused.items()])
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -195,7 +191,7 @@ class ZmqTransport:
             await _terminated(self._context)
 
 
-async def _terminated(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+async def _terminated(context: Context) -> None:
     """End the context; it waits for lingering sockets, on a thread of its own, so that the loop does not."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()

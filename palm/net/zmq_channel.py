@@ -27,7 +27,19 @@ _POLLOUT: Final = int(zmq.POLLOUT)
 class Channel:
     """Owns `socket`, which its maker binds or connects. `on_writable`, when set, is called once it may take frames."""
 
-    __slots__ = ("_drain", "_fd", "_get", "_look_soon", "_loop", "_reader", "_sink", "closed", "on_writable", "socket")
+    __slots__ = (
+        "_drain",
+        "_fd",
+        "_get",
+        "_look_soon",
+        "_loop",
+        "_read_soon",
+        "_reader",
+        "_sink",
+        "closed",
+        "on_writable",
+        "socket",
+    )
 
     def __init__(self, socket: zmq.Socket[bytes], reader: FrameReader, drain: int, sink: Sink) -> None:
         self.socket = socket
@@ -38,15 +50,15 @@ class Channel:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._look_soon = False
+        self._read_soon = False
         self._get: Callable[[int], int] = socket.get  # type: ignore[assignment]  # EVENTS is an int
         self._fd = socket.fileno()
-        self._loop.add_reader(self._fd, self._ready)
+        self._loop.add_reader(self._fd, self._signalled)
         self.look_later()
 
     def try_send(self, frame: Frame) -> bool:
         """Hand `frame` over; False when the socket takes none now, and then no part of it has gone."""
-        if not self._look_soon:
-            self.look_later()
+        self.look_later()
         send = self.socket.send
         try:
             if len(frame) == 1:
@@ -61,8 +73,9 @@ class Channel:
 
     def look_later(self) -> None:
         """See to what a call on the socket may have left unsignalled, once the present callback is over."""
-        self._look_soon = True
-        self._loop.call_soon(self._look)
+        if not self._look_soon:
+            self._look_soon = True
+            self._loop.call_soon(self._look)
 
     def close(self, linger_ms: int = 0) -> None:
         if self.closed:
@@ -71,7 +84,12 @@ class Channel:
         self._loop.remove_reader(self._fd)
         self.socket.close(linger_ms)
 
-    def _ready(self) -> None:
+    def _signalled(self) -> None:
+        if not self._read_soon:  # else each signal would start one more chain of reads, and timers would starve
+            self._read()
+
+    def _read(self) -> None:
+        self._read_soon = False
         if self.closed:
             return
         self._look_soon = True  # sends from inside the sink are looked after below
@@ -83,14 +101,14 @@ class Channel:
             self._look()
 
     def _look(self) -> None:
-        self._look_soon = False
         if self.closed:
             return
+        self._look_soon = True  # sends from here on are looked after by the loop below
         events = self._get(_EVENTS)
-        if self.on_writable is not None and events & _POLLOUT:
-            self._look_soon = True  # its sends are looked after in the next line
+        while self.on_writable is not None and events & _POLLOUT:
             self.on_writable()
-            self._look_soon = False
             events = self._get(_EVENTS)
-        if events & _POLLIN:
-            self._loop.call_soon(self._ready)
+        self._look_soon = False
+        if events & _POLLIN and not self._read_soon:
+            self._read_soon = True
+            self._loop.call_soon(self._read)

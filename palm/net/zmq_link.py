@@ -14,7 +14,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from palm.net.zmq_channel import Channel
-from palm.net.zmq_options import TransportSettings, set_common, set_dialing
+from palm.net.zmq_options import Context, TransportSettings, set_common, set_dialing
 from palm.net.zmq_reader import FrameReader
 from palm.ports.transport import Address, Frame, Peer, Sink, TransportCounters
 
@@ -30,7 +30,7 @@ class Link:
     def __init__(
         self,
         *,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: Context,
         me: Peer,
         peer: Peer,
         address: Address,

@@ -5,6 +5,7 @@ Knows ZeroMQ's option names and nothing of frames or links.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,9 +45,19 @@ class TransportSettings:
             raise BadRequest(f"bind_host {self.bind_host!r} cannot be dialed (set advertise_host, too)")
 
 
-def new_context() -> zmq.Context[zmq.Socket[bytes]]:
+class Context(zmq.Context[zmq.Socket[bytes]]):
+    """A context that is ended by `term` only."""
+
+    def __del__(self) -> None:
+        # pyzmq would end a forgotten context here, when its sockets have left its books already: term() then waits for
+        # ever, inside whatever made the garbage collector run. A leaked I/O thread is the smaller harm.
+        if not self.closed:
+            warnings.warn(f"{self!r} was dropped without aclose of its transport", ResourceWarning, stacklevel=1)
+
+
+def new_context() -> Context:
     """One context, and with it one I/O thread, for each transport: it ends with the transport, whatever others do."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+    context = Context(io_threads=1)
     # The default of 1,023 is used up by 341 links: a DEALER and the two ends of its monitor each.
     context.set(zmq.MAX_SOCKETS, 8192)
     return context

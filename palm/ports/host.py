@@ -78,8 +78,12 @@ class Host(Protocol):
     name: str
     cancelled: type[BaseException]
     """What a cancelled coroutine sees: asyncio's CancelledError, or the simulator's own. Clean up and re-raise."""
-    transport: Transport
-    registry: Registry
+
+    @property
+    def transport(self) -> Transport: ...
+
+    @property
+    def registry(self) -> Registry: ...
 
     def now(self) -> int:
         """Nanoseconds of this host's monotonic clock. Compare with itself only."""

@@ -25,6 +25,10 @@ class Instrument(Protocol):
 
     def step(self, now: int, event: Event, effects: list[Effect]) -> None: ...
 
+    def begins(self, header: Header, sequence: int, attempt: int) -> None:
+        """User code is about to run for one message. May be called on the thread that runs it."""
+        ...
+
 
 class Driver:
     """`perform_own` gets the effects that are not about links: the owner of the node knows what they mean."""

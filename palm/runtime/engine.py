@@ -48,7 +48,7 @@ class ClientEngine:
         *,
         cluster: str = "palm",
         name: str = "client",
-        lease_ttl_s: int = LEASE_TTL_S,
+        ttl_s: int = LEASE_TTL_S,
         renew: int = RENEW,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
@@ -62,7 +62,7 @@ class ClientEngine:
             host,
             client_key(cluster, host.transport.peer),
             encode_client(name, host.name),
-            ttl_s=lease_ttl_s,
+            ttl_s=ttl_s,
             renew=renew,
             log=log,
         )
@@ -85,8 +85,15 @@ class ClientEngine:
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
+    def new_number(self) -> int:
+        """A number for a job that is about to be opened."""
+        number = self._next_number
+        self._next_number += 1
+        return number
+
     def open(
         self,
+        number: int,
         sink: JobSink,
         route: Route,
         *,
@@ -94,10 +101,8 @@ class ClientEngine:
         window_bytes: int,
         deadline: int | None = None,
         at_most_once: bool = False,
-    ) -> int:
-        """Open a job; its number. The sink hears `ready` and `demand` once the whole route is there."""
-        number = self._next_number
-        self._next_number += 1
+    ) -> None:
+        """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this returns."""
         self._sinks[number] = sink
         self.driver.post_now(
             Opened(
@@ -109,7 +114,6 @@ class ClientEngine:
                 at_most_once=at_most_once,
             )
         )
-        return number
 
     def offer(self, number: int, payloads: list[bytes]) -> None:
         self.driver.post_now(Offered(number, payloads))

@@ -12,7 +12,7 @@ from typing import Any, Awaitable, Callable, Mapping
 
 from palm.core.effect import Invoke
 from palm.core.event import Finished
-from palm.core.message import Failure, JobId, Payload, Peer, Status
+from palm.core.message import Failure, Header, JobId, Payload, Peer, Status
 from palm.ports.host import Host
 
 Function = Callable[[bytes], Any]
@@ -34,7 +34,9 @@ class Invoker:
         functions: Mapping[str, Function],
         post: Callable[[Finished], None],
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        begins: Callable[[Header, int, int], None] | None = None,
     ) -> None:
+        self.begins = begins
         self._host = host
         self._server = server
         self._peer = peer
@@ -157,11 +159,18 @@ class _Call:
         attempts = self.effect.batch.attempts
         return 1 if attempts is None else attempts[index]
 
+    def note(self, index: int) -> None:
+        assert self.invoker.begins is not None
+        batch = self.effect.batch
+        self.invoker.begins(batch.header, batch.sequences[index], self.attempt(index))
+
     def run(self, index: int) -> object:
         invoker = self.invoker
         skip = invoker.skips(self._job, self._expires)
         if skip is not None:
             return skip
+        if invoker.begins is not None:
+            self.note(index)
         try:
             result = self.function(self._payloads[index])  # type: ignore[arg-type]  # failures never get here
         except (Exception, SystemExit) as error:  # whatever user code raises is the message's outcome
@@ -173,6 +182,8 @@ class _Call:
         skip = invoker.skips(self._job, self._expires)
         if skip is not None:
             return skip
+        if invoker.begins is not None:
+            self.note(index)
         try:
             awaitable: Awaitable[Any] = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             result = await awaitable

@@ -69,6 +69,7 @@ class Serving:
             functions=functions,
             post=self.driver.post_now,
             max_payload_bytes=settings.max_payload_bytes,
+            begins=None if instrument is None else instrument.begins,
         )
 
     async def start(self) -> str:

@@ -17,7 +17,7 @@ class EntryKind(Enum):
 
     # of a message, at its client: subject is the job and the sequence
     SENT = "sent"
-    """First given to the transport."""
+    """The client took it from the job's source, and answers for it from now on."""
     REDELIVERED = "redelivered"
     """Given to the transport again, as the next attempt."""
     DELIVERED = "delivered"
@@ -57,7 +57,7 @@ ENDS = {
 
 
 class Entry(NamedTuple):
-    """One event. A tuple and not a frozen dataclass, because a run has some for every hop: 4 x cheaper to make."""
+    """One event. A tuple, as a run has some for every hop."""
 
     at: int
     """Nanoseconds since the start of the run."""

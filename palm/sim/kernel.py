@@ -184,8 +184,9 @@ class Task:
         self._finish()
         try:
             self._coroutine.close()
-        except (RuntimeError, ValueError):
-            # It awaits again while being closed, or it is the one that runs now: dead all the same, as `done` is set.
+        except (Exception, Cancelled):
+            # Its clean-up failed, or it awaited again, or it is the one that runs now: it is dead all the same, and
+            # the dead have nothing to say.
             pass
 
     def _finish(self) -> None:

@@ -75,9 +75,7 @@ def test_near_zmtp_on_the_port_changes_nothing(siege: Siege, rest: bytes, greeti
     siege.good_is_served()
 
 
-@pytest.mark.parametrize(
-    "request_line", [b"GET / HTTP/1.1", b"POST /x HTTP/1.0", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02\x00\x01"]
-)
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02\x00\x01"])
 def test_other_protocols_on_the_port_change_nothing(siege: Siege, request_line: bytes) -> None:
     """HTTP and TLS greetings are dropped; nothing is handed up for them."""
     for _ in range(20):
@@ -87,7 +85,7 @@ def test_other_protocols_on_the_port_change_nothing(siege: Siege, request_line: 
 
 
 def test_silent_connections_are_closed_and_cost_nobody_else(siege: Siege) -> None:
-    """Two hundred connections that never say a word are cut within the handshake's time; the good peer is served all along."""
+    """Two hundred connections that never say a word are cut; the good peer is served all along."""
     silent = [socket.create_connection(("127.0.0.1", siege.port), timeout=10) for _ in range(200)]
     try:
         for _ in range(100):

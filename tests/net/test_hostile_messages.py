@@ -16,6 +16,7 @@ from tests.support.zmq_world import Siege, new_peer
 
 Parts = list[bytes]
 messages = st.lists(st.lists(st.binary(max_size=100), min_size=1, max_size=7), min_size=1, max_size=20)
+routing_ids = st.one_of(st.binary(min_size=1, max_size=255), st.from_regex(rb"[A-Za-z0-9_-]{10,70}\n?", fullmatch=True))
 END: Parts = [b"the last message"]
 
 
@@ -106,11 +107,7 @@ async def hang_up(siege: Siege, peer: Peer) -> None:
 
 
 @settings(max_examples=1000, deadline=None)
-@given(
-    routing_id=st.one_of(
-        st.binary(min_size=1, max_size=255), st.from_regex(rb"[A-Za-z0-9_-]{10,70}\n?", fullmatch=True)
-    )
-)
+@given(routing_id=routing_ids)
 @example(routing_id=b"exactly-16-bytes")
 @example(routing_id=b"only-15-bytes--")
 @example(routing_id=b"x" * 65)

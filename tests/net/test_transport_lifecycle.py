@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 
@@ -87,6 +88,20 @@ def test_a_transport_that_never_started_opens_nothing() -> None:
     asyncio.run(run())
 
 
+def test_a_transport_that_was_forgotten_holds_nobody_up() -> None:
+    """One that is dropped without `aclose`, as after an exception, never blocks the garbage collector: it warns."""
+
+    async def forget() -> None:
+        transport = ZmqTransport(new_peer("forgotten"))
+        transport.start(Inbox())
+        transport.bind()
+        transport.connect(new_peer("nobody"), "tcp://127.0.0.1:1")
+
+    with pytest.warns(ResourceWarning, match="without aclose"):
+        asyncio.run(forget())
+        gc.collect()
+
+
 def test_the_advertised_address_is_what_others_dial() -> None:
     """A listener on all interfaces tells the address it was given, with the port that the system chose."""
 
@@ -146,7 +161,7 @@ def test_a_forked_child_cannot_send() -> None:
 
 
 def test_a_burst_in_both_directions_strands_nothing() -> None:
-    """ZeroMQ's descriptors tell once: with sends and arrivals mixed in every way, everything arrives and nothing sleeps."""
+    """ZeroMQ's descriptors tell once: with sends and arrivals mixed in every way, nothing is left asleep."""
 
     async def run() -> None:
         async with ZmqWorld() as world:

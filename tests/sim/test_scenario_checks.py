@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Sequence
 
@@ -11,23 +12,22 @@ from hypothesis import strategies as st
 
 from palm.observe.ledger import Ledger
 from palm.sim.checkers import (
+    CheckResult,
     Verdict,
     bounded,
     conserved,
     drained,
     exactly_once,
     in_order,
-    judge,
     latency,
     must_bite,
     never,
     no_orphans,
-    overall,
     registered,
-    run_check,
     sometimes,
 )
 from palm.sim.history import ENDS, Entry, EntryKind, History, Interval
+from palm.sim.judge import judge, overall, run_check
 from palm.sim.scenario import load
 from palm.sim.scenario.expectations import CHECKS, Sighting
 
@@ -126,7 +126,7 @@ def test_exactly_once_names_what_it_missed(entries, said):
 def test_in_order_is_strictly_rising(sequences):
     """Gaps are no disorder; repeats are."""
     run = history([message(at, DELIVERED, sequence) for at, sequence in enumerate(sequences)])
-    rises = all(a < b for a, b in zip(sequences, sequences[1:]))
+    rises = all(a < b for a, b in pairwise(sequences))
     assert in_order(run, job="main").verdict is (HOLDS if rises else BROKEN)
 
 
@@ -276,11 +276,7 @@ def test_every_check_of_the_table_is_judged():
 @given(st.lists(st.sampled_from(Verdict)))
 def test_the_overall_verdict_is_the_worst_and_a_finding_beats_a_doubt(verdicts):
     """Its exit code is 0, 1 or 2."""
-    results = [judge_of(verdict) for verdict in verdicts]
+    results = [CheckResult(check="x", verdict=verdict, why="") for verdict in verdicts]
     worst = BROKEN if BROKEN in verdicts else INCONCLUSIVE if INCONCLUSIVE in verdicts else HOLDS
     assert overall(results) is worst
     assert worst.exit_code == {HOLDS: 0, BROKEN: 1, INCONCLUSIVE: 2}[worst]
-
-
-def judge_of(verdict: Verdict):
-    return type(no_orphans(history([])))(check="x", verdict=verdict, why="")

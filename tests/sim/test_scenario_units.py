@@ -17,8 +17,17 @@ def test_a_duration_survives_being_shown(ns):
 
 @pytest.mark.parametrize(
     ("text", "ns"),
-    [("12s", 12 * 10**9), ("1500ms", 1_500_000_000), ("400us", 400_000), ("0.1s", 100_000_000), ("1h", 3600 * 10**9), ("7ns", 7), ("2 m", 120 * 10**9), ("0s", 0)],
-)  # fmt: skip
+    [
+        ("12s", 12 * 10**9),
+        ("1500ms", 1_500_000_000),
+        ("400us", 400_000),
+        ("0.1s", 100_000_000),
+        ("1h", 3600 * 10**9),
+        ("7ns", 7),
+        ("2 m", 120 * 10**9),
+        ("0s", 0),
+    ],
+)
 def test_durations_are_exact_nanoseconds(text, ns):
     """No float is on the way: a tenth of a second is a tenth of a second."""
     assert units.duration_ns(text) == ns
@@ -44,7 +53,10 @@ def test_durations_without_a_unit_or_with_a_wrong_one_say_what_to_write(text, sa
         units.duration_ns(text)
 
 
-@pytest.mark.parametrize(("text", "size"), [("100B", 100), ("1KB", 1000), ("64KiB", 65536), ("1MiB", 1 << 20), ("2MB", 2_000_000), ("1.5KiB", 1536)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("100B", 100), ("1KB", 1000), ("64KiB", 65536), ("1MiB", 1 << 20), ("2MB", 2_000_000), ("1.5KiB", 1536)],
+)
 def test_sizes_tell_thousands_from_powers_of_two(text, size):
     """KB is 1,000 and KiB 1,024."""
     assert units.size_bytes(text) == size
@@ -74,7 +86,9 @@ def test_a_bandwidth_is_bytes_per_second():
     assert (units.bytes_per_s("10MiB/s"), units.bytes_per_s("60KB/m")) == (10 << 20, 1000)
 
 
-@pytest.mark.parametrize(("text", "value"), [("1%", 0.01), ("0.5%", 0.005), ("100%", 1.0), ("0.25", 0.25), ("0", 0.0), ("1.0", 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "value"), [("1%", 0.01), ("0.5%", 0.005), ("100%", 1.0), ("0.25", 0.25), ("0", 0.0), ("1.0", 1.0)]
+)
 def test_chances_are_percentages_or_decimal_fractions(text, value):
     """Both forms mean the same."""
     assert units.chance(text) == value

@@ -1,7 +1,7 @@
 """The fake etcd and a real one, asked the same questions in etcd's own messages, and compared answer by answer.
 
-The real process is shared by many runs, the fake is new for each, so their revisions differ by a constant. Questions are
-put in the fake's revisions; what the real one says is brought down to them before it is compared. Left out of the
+The real process is shared by many runs, the fake is new for each, so their revisions differ by a constant. Questions
+are put in the fake's revisions; what the real one says is brought down to them before it is compared. Left out of the
 comparison is only what names a process (cluster, member, term) or counts its seconds (a lease's remaining ttl).
 """
 
@@ -24,8 +24,19 @@ from palm.wire import etcd as wire
 
 TIMEOUT_S = 10
 BARRIER_KEY = b"~barrier"
+FIRST_BARRIER = 1_000_000
 REVISIONS = frozenset(
-    ["revision", "create_revision", "mod_revision", "compact_revision", "start_revision", "min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision"]
+    (
+        "revision",
+        "create_revision",
+        "mod_revision",
+        "compact_revision",
+        "start_revision",
+        "min_mod_revision",
+        "max_mod_revision",
+        "min_create_revision",
+        "max_create_revision",
+    )
 )
 
 Message = Any  # one of palm.wire.etcd's; which one, the test that made it knows
@@ -75,7 +86,7 @@ class Pair:
         try:
             real: Message | tuple[str, str] = self._call(method, shifted)
         except grpc.RpcError as error:
-            real = (error.code().name, error.details())  # type: ignore[attr-defined]  # calls raise what is a Call too
+            real = (error.code().name, error.details())
         else:
             self._normalize(real)
         assert real == expected, f"{method.name}({request}): etcd answered\n{real}\nthe fake\n{expected}"
@@ -85,7 +96,7 @@ class Pair:
         ask = self._channel.stream_stream if method.streaming else self._channel.unary_unary
         stub = ask(method.path, request_serializer=method.serialize, response_deserializer=method.parse_response)
         if method.streaming:
-            return next(stub(iter([request]), timeout=TIMEOUT_S))
+            return next(iter(stub(iter([request]), timeout=TIMEOUT_S)))
         return stub(request, timeout=TIMEOUT_S)
 
     def _normalize(self, message: Message) -> None:
@@ -113,7 +124,7 @@ class Pair:
         shifted = wire.WatchCreateRequest.FromString(request.SerializeToString())
         map_revisions(shifted, lambda revision: revision + self.offset)
         self._stream.send(wire.WatchRequest(create_request=shifted))
-        real = self._stream.wait_for(lambda answer: answer.created)
+        real = self._stream.wait_for(lambda answer: answer.created and answer.watch_id < FIRST_BARRIER)
         self._normalize(real)
         assert real == convert.watch_response(created), request
         return created.watch_id
@@ -165,10 +176,13 @@ class Pair:
         return self._watches
 
     def _barrier(self) -> None:
-        """Return when all watches have caught up. etcd serves watches of the past in rounds, so once a new one with a past
-        has told it, or has learnt that it is compacted, the older ones had their round too."""
+        """Return when all watches have caught up.
+
+        etcd serves watches of the past in rounds, so once a new one with a past has told it, or has learnt that it is
+        compacted, the older ones had their round too.
+        """
         self._barriers += 1
-        id = 1_000_000 + self._barriers
+        id = FIRST_BARRIER + self._barriers
         start = self.offset  # the put of BARRIER_KEY; the fake's revision 1 is the delete of it
         create = wire.WatchCreateRequest(key=BARRIER_KEY, start_revision=start, watch_id=id)
         self._stream.send(wire.WatchRequest(create_request=create))

@@ -71,7 +71,8 @@ class Bounded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """Nothing of the job is in flight: at the end, or for once within `within` of the end of step `after` (or the start)."""
+    """Nothing of the job is in flight: at the end, or for once within `within` of the end of step `after` (or the
+    start)."""
 
     name: ClassVar[str] = "drained"
     phases: ClassVar[tuple[Phase, ...]] = ("eventually", "finally")

@@ -1,0 +1,39 @@
+"""PALM's side of the streaming workloads: a user's client in a process of its own."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from time import perf_counter, perf_counter_ns
+
+from palm import Client
+
+
+def stream(
+    etcd: str, route: list[str], messages: int, payload_bytes: int, window: int, warm_up: int
+) -> float:
+    """Messages a second along the route and back."""
+    payload = b"x" * payload_bytes
+    with Client(etcd, window=window) as client:
+        _exhaust(client, route, payload, warm_up)
+        begin = perf_counter()
+        _exhaust(client, route, payload, messages)
+        return messages / (perf_counter() - begin)
+
+
+def echo(etcd: str, calls: int, payload_bytes: int, warm_up: int) -> list[int]:
+    """The round-trip times of single calls, one after the other, in ns."""
+    payload = b"x" * payload_bytes
+    times = []
+    with Client(etcd) as client:
+        for _ in range(warm_up + calls):
+            begin = perf_counter_ns()
+            client.call("echo.echo", payload)
+            times.append(perf_counter_ns() - begin)
+    return times[warm_up:]
+
+
+def _exhaust(client: Client, route: list[str], payload: bytes, messages: int) -> None:
+    taken = 0
+    for _ in client.map(repeat(payload, messages), route):
+        taken += 1
+    assert taken == messages, f"{taken} results of {messages} messages"

@@ -1,0 +1,183 @@
+"""A simulated cluster: server instances and clients in a world, made of the same parts as in production.
+
+An instance has a name, `count[1]`, that stays through its restarts; each life of it is a process of its own. What goes wrong,
+and what is asked of the cluster, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Mapping, Sequence
+
+from palm.core.message import Peer
+from palm.errors import RegistryError
+from palm.runtime.engine import ClientEngine
+from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.registration import LEASE_TTL_S, RENEW
+from palm.runtime.serving import Serving, ServingSettings
+from palm.sim.draws import ZERO, Distribution
+from palm.sim.history import EntryKind
+from palm.sim.host import Host
+from palm.sim.observed import ObservedEtcd
+from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
+from palm.sim.registry_server import RegistryServer
+from palm.sim.world import World
+from palm.wire.record import instances_prefix
+
+START_AGAIN = 500_000_000
+"""A process that cannot start (no registry) is started again after this long (ns), as a supervisor would."""
+
+
+@dataclass(slots=True)
+class Instance:
+    """One place of a server, through all its lives. `serving` is the present life; None while it is down."""
+
+    server: str
+    index: int
+    place: str
+    serving: Serving | None = None
+    host: Host | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}[{self.index}]"
+
+    @property
+    def is_up(self) -> bool:
+        return self.host is not None and self.host.alive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """What all instances of one server have in common. `make` gives each life a server object of its own."""
+
+    name: str
+    make: Callable[[], object]
+    places: Sequence[str]
+    functions: Sequence[str] = ()
+    service: Distribution = ZERO
+    options: Mapping[str, int] = field(default_factory=dict)
+
+
+class Cluster:
+    def __init__(self, seed: int, *, namespace: str = "palm", ttl_s: int = LEASE_TTL_S, renew: int = RENEW) -> None:
+        self.world = World(seed)
+        self.world.registry.etcd = ObservedEtcd(instances_prefix(namespace), self._seen)
+        self.recorder = Recorder(self.world.kernel)
+        self.instances: dict[str, list[Instance]] = {}
+        self.engines: dict[str, ClientEngine] = {}
+        self.namespace = namespace
+        self._ttl_s = ttl_s
+        self._renew = renew
+        self._specs: dict[str, ServerSpec] = {}
+        self._lives: dict[Peer, Instance] = {}
+
+    @property
+    def registry(self) -> RegistryServer:
+        return self.world.registry
+
+    # -- servers ------------------------------------------------------------------------------------------------------
+
+    def add_server(self, spec: ServerSpec) -> list[Instance]:
+        """Start one instance at each place. Raises BadRequest when the functions are not there."""
+        functions_of(spec.make(), spec.functions or listed_by_default(spec.make()))
+        self._specs[spec.name] = spec
+        instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
+        self.instances[spec.name] = instances
+        for instance in instances:
+            self.start(instance)
+        return instances
+
+    def start(self, instance: Instance) -> None:
+        """Begin a new life of an instance that is down."""
+        spec = self._specs[instance.server]
+        host = self.world.host(instance.name, place=instance.place, service=spec.service)
+        server = spec.make()
+        peer = host.transport.peer
+        instance.host = host
+        self._lives[peer] = instance
+        serving = instance.serving = Serving(
+            host,
+            spec.name,
+            functions_of(server, spec.functions or listed_by_default(server)),
+            ServingSettings(
+                cluster=self.namespace,
+                kind=getattr(server, "kind", type(server).__name__),
+                lease_ttl_s=self._ttl_s,
+                renew=self._renew,
+                **spec.options,
+            ),
+            instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
+        )
+        self._note(EntryKind.STARTED, instance, peer)
+        host.on_crash(lambda dead: self._crashed(instance, dead))
+        host.spawn(self._begin(instance, host, serving), "start")
+
+    async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
+        try:
+            await serving.start()
+        except RegistryError:
+            kernel = self.world.kernel
+            kernel.call_soon(host.crash)
+            kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))
+
+    def crash(self, instance: Instance) -> None:
+        """Kill its present life. Harmless when it is down."""
+        if instance.host is not None:
+            instance.host.crash()
+
+    def _crashed(self, instance: Instance, host: Host) -> None:
+        instance.serving = None
+        self._note(EntryKind.CRASHED, instance, host.transport.peer)
+
+    def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
+        self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
+
+    def _seen(self, what: str, key: str) -> None:
+        peer = Peer(key.rpartition("/")[2])
+        instance = self._lives.get(peer)
+        if instance is not None:
+            self._note(EntryKind(what), instance, peer)
+
+    # -- clients ------------------------------------------------------------------------------------------------------
+
+    def client_host(self, name: str, place: str) -> Host:
+        return self.world.host(name, place=place)
+
+    def client(self, name: str, place: str, ready: Callable[[ClientEngine, ClientInstrument], None]) -> None:
+        """Start a client process; `ready` gets its engine once it is registered, however long that takes."""
+        host = self.client_host(name, place)
+        instrument = ClientInstrument(self.recorder)
+        engine = self.engines[name] = ClientEngine(
+            host, cluster=self.namespace, name="client", ttl_s=self._ttl_s, renew=self._renew, instrument=instrument
+        )
+
+        async def begin() -> None:
+            try:
+                await engine.start()
+            except RegistryError:
+                self.world.kernel.call_soon(host.crash)
+                again = self.world.kernel.now + START_AGAIN
+                self.world.kernel.call_at(again, lambda: self.client(name, place, ready))
+                return
+            ready(engine, instrument)
+
+        host.spawn(begin(), "start")
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def left_open(self) -> list[str]:
+        """What is still held for jobs that are over, in words. Nothing, where all is well."""
+        found: list[str] = []
+        for engine in self.engines.values():
+            for number, job in engine.node.jobs.items():
+                if job.rows or job.payloads or job.untaken:
+                    found.append(f"job {number} of {engine.host.name} holds {len(job.rows)} messages")
+        for instances in self.instances.values():
+            for instance in instances:
+                if instance.serving is not None and instance.is_up:
+                    node = instance.serving.node
+                    if node.in_flight:
+                        found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
+                    found += [f"{instance.name} {what}" for what in node.held()]
+        return found

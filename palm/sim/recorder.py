@@ -1,0 +1,126 @@
+"""Writes the event ledger of a run: what drivers, the registry and the faults show becomes `History` entries."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from palm.core.effect import Deliver, Effect, Send
+from palm.core.event import Event, Finished, Offered, Received
+from palm.core.message import Header, JobId, Status
+from palm.sim.history import Entry, EntryKind
+from palm.sim.kernel import Kernel
+
+_ENDS = {
+    Status.FAILED: EntryKind.FAILED,
+    Status.CANCELLED: EntryKind.FAILED,
+    Status.UNKNOWN_FATE: EntryKind.FAILED,
+    Status.EXPIRED: EntryKind.EXPIRED,
+    Status.DEAD_LETTERED: EntryKind.DEAD_LETTERED,
+}
+
+
+class Recorder:
+    """`notice` is called with each entry as it is written: the script's triggers listen there."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.entries: list[Entry] = []
+        self.notice: Callable[[Entry], None] | None = None
+        self.jobs: dict[JobId, str] = {}
+        """The scenario's name of each job."""
+        self._kernel = kernel
+
+    def add(
+        self,
+        kind: EntryKind,
+        job: str = "",
+        sequence: int = -1,
+        server: str = "",
+        instance: str = "",
+        attempt: int = 1,
+        detail: str = "",
+    ) -> None:
+        entry = Entry(self._kernel.now, kind, job, sequence, server, instance, attempt, detail)
+        self.entries.append(entry)
+        if self.notice is not None:
+            self.notice(entry)
+
+    def name_of(self, job: JobId) -> str:
+        return self.jobs.get(job, "")
+
+
+class ServerInstrument:
+    """`palm.runtime.drive.Instrument` of one life of one server instance."""
+
+    def __init__(self, recorder: Recorder, server: str, instance: str, life: str) -> None:
+        self._recorder = recorder
+        self._server = server
+        self._instance = instance
+        self._life = life
+
+    def begins(self, header: Header, sequence: int, attempt: int) -> None:
+        self._add(EntryKind.HANDLING, header, sequence, attempt)
+
+    def step(self, now: int, event: Event, effects: list[Effect]) -> None:
+        if isinstance(event, Finished):
+            for effect in effects:
+                if isinstance(effect, Send):
+                    for sequence in effect.batch.sequences:
+                        self._add(EntryKind.ANSWERED, effect.batch.header, sequence, 1)
+        elif isinstance(event, Received):
+            for effect in effects:
+                if isinstance(effect, Send):
+                    self._answered_at_once(effect)
+
+    def _answered_at_once(self, effect: Send) -> None:
+        """A message was answered as it came: from memory, or turned away. What is passed along is neither."""
+        batch = effect.batch
+        statuses = batch.statuses or [Status.OK] * len(batch)
+        for sequence, status in zip(batch.sequences, statuses):
+            if status == Status.OK:
+                self._add(EntryKind.REMEMBERED, batch.header, sequence, 1)
+            elif status in (Status.BUSY, Status.AWAY):
+                self._add(EntryKind.BUSY, batch.header, sequence, 1)
+
+    def _add(self, kind: EntryKind, header: Header, sequence: int, attempt: int) -> None:
+        recorder = self._recorder
+        job = recorder.name_of(header.job)
+        recorder.add(kind, job, sequence, self._server, self._instance, attempt, self._life)
+
+
+class ClientInstrument:
+    """`palm.runtime.drive.Instrument` of one life of a client; deliveries are noted by whoever takes the results."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.numbers: dict[int, str] = {}
+        """The scenario's name of each of the client's jobs."""
+        self._recorder = recorder
+        self._accepted: dict[int, int] = {}
+
+    def begins(self, header: Header, sequence: int, attempt: int) -> None:
+        """Clients run no user code."""
+
+    def step(self, now: int, event: Event, effects: list[Effect]) -> None:
+        if isinstance(event, Offered):
+            self._note_accepted(event)
+        for effect in effects:
+            if isinstance(effect, Send) and effect.batch.attempts is not None:
+                job = self._recorder.name_of(effect.batch.header.job)
+                for sequence, attempt in zip(effect.batch.sequences, effect.batch.attempts):
+                    self._recorder.add(EntryKind.REDELIVERED, job, sequence, attempt=attempt)
+            elif isinstance(effect, Deliver) and effect.statuses is not None:
+                self._note_ends(effect)
+
+    def _note_accepted(self, event: Offered) -> None:
+        first = self._accepted.get(event.number, 0)
+        self._accepted[event.number] = first + len(event.payloads)
+        job = self.numbers.get(event.number, "")
+        for sequence in range(first, first + len(event.payloads)):
+            self._recorder.add(EntryKind.SENT, job, sequence)
+
+    def _note_ends(self, effect: Deliver) -> None:
+        assert effect.statuses is not None
+        job = self.numbers.get(effect.number, "")
+        for sequence, status in zip(effect.sequences, effect.statuses):
+            kind = _ENDS.get(Status(status))
+            if kind is not None:
+                self._recorder.add(kind, job, sequence)

@@ -1,0 +1,193 @@
+"""Runs a scenario in the simulator: builds its world, lets its script loose on it, and judges what happened.
+
+A run has two phases: the faulty one, until every job and every step is over (or the fault-free tail of the clock begins), and
+the healed one, in which liveness is judged.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from palm.errors import BadRequest, HarnessError, ScenarioError
+from palm.observe.ledger import Ledger
+from palm.runtime.engine import ClientEngine
+from palm.sim import sandbox
+from palm.sim.checkers import CheckResult, Verdict
+from palm.sim.cluster import Cluster, ServerSpec
+from palm.sim.history import History
+from palm.sim.judge import judge, overall
+from palm.sim.loads import Load
+from palm.sim.recorder import ClientInstrument
+from palm.sim.scenario.expectations import Drained, Registered
+from palm.sim.scenario.payloads import payloads
+from palm.sim.scenario.scenario import Scenario
+from palm.sim.scenario.world import ServerBlock
+from palm.sim.steps import Script
+
+NS = 1_000_000_000
+TAIL = 2 * NS
+"""What runs on after the last job and the last step: answers on their way, and the word that a job is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one run of one seed came to."""
+
+    scenario: str
+    seed: int
+    verdict: Verdict
+    checks: tuple[CheckResult, ...]
+    trace_hash: str
+    events: int
+    simulated_s: float
+    wall_s: float
+    ledger: Ledger
+    history: History
+
+
+def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = None) -> Result:
+    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails."""
+    with sandbox.installed():
+        return _Run(scenario, seed, trace).run()
+
+
+class _Run:
+    def __init__(self, scenario: Scenario, seed: int, trace: Callable[[str], None] | None) -> None:
+        lease = scenario.world.registry.lease
+        self._scenario = scenario
+        self._seed = seed
+        self._cluster = Cluster(seed, ttl_s=lease.ttl_ns // NS, renew=lease.renew_ns)
+        self._kernel = self._cluster.world.kernel
+        self._kernel.trace.sink = trace
+        self._build_network()
+        self._build_servers()
+        zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
+        self._script = Script(scenario.script, self._cluster, zones, seed)
+        self._loads = [
+            Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder) for job in scenario.load
+        ]
+
+    def _build_network(self) -> None:
+        network = self._cluster.world.network
+        for name, host in self._scenario.world.hosts.items():
+            network.add_host(name, host.zone or "")
+        for link in self._scenario.links:
+            network.link(link.between, link.link())
+
+    def _build_servers(self) -> None:
+        for name, block in self._scenario.world.servers.items():
+            make = _load_class(block, self._scenario.name)
+            try:
+                self._cluster.add_server(
+                    ServerSpec(
+                        name=name,
+                        make=make,
+                        places=block.places,
+                        functions=block.served or (),
+                        service=block.service,
+                        options=_options(name, block),
+                    )
+                )
+            except BadRequest as error:
+                raise ScenarioError(f"{self._scenario.name}: world.servers.{name}: {error}") from error
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        begin = time.perf_counter()
+        self._script.begin()
+        clients: dict[str, list[Load]] = {}
+        for load in self._loads:
+            clients.setdefault(load.job.client, []).append(load)
+        for place, loads in clients.items():
+            self._cluster.client(f"client@{place}", place, _starter(loads))
+        self._run_phases()
+        return self._result(time.perf_counter() - begin)
+
+    def _run_phases(self) -> None:
+        clock, kernel = self._scenario.clock, self._kernel
+        kernel.run_until(self._is_over, clock.faults_until_ns)
+        self._script.heal()
+        kernel.run_until(self._is_over, clock.limit_ns)
+        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, self._judged_until())))
+
+    def _is_over(self) -> bool:
+        return self._script.is_done and all(load.has_ended for load in self._loads)
+
+    def _judged_until(self) -> int:
+        """When the last "eventually" can be told: from the end of its step, as long as it may take."""
+        last = 0
+        active = self._script.intervals()
+        for check in self._scenario.expect.eventually:
+            if isinstance(check, Registered | Drained) and check.within_ns is not None:
+                begin = active[check.after][-1].end if check.after in active else 0
+                last = max(last, begin + check.within_ns)
+        return last
+
+    def _result(self, wall_s: float) -> Result:
+        for load in self._loads:
+            load.note_ledger()
+        history = History(
+            entries=self._cluster.recorder.entries,
+            end_ns=self._kernel.now,
+            active=self._script.intervals(),
+            touched=self._script.touched(),
+            counts={load.job.id: load.ledger for load in self._loads},
+            left_open=self._cluster.left_open(),
+        )
+        checks = tuple(judge(self._scenario, history))
+        ledgers = [load.ledger for load in self._loads]
+        return Result(
+            scenario=self._scenario.name,
+            seed=self._seed,
+            verdict=overall(checks),
+            checks=checks,
+            trace_hash=self._kernel.trace.hexdigest(),
+            events=self._kernel.events,
+            simulated_s=self._kernel.now / NS,
+            wall_s=wall_s,
+            ledger=Ledger(*(sum(column) for column in zip(*ledgers))),
+            history=history,
+        )
+
+
+def _starter(loads: list[Load]) -> Callable[[ClientEngine, ClientInstrument], None]:
+    def start(engine: ClientEngine, instrument: ClientInstrument) -> None:
+        for load in loads:
+            load.begin(engine, instrument)
+
+    return start
+
+
+def _options(name: str, block: ServerBlock) -> dict[str, int]:
+    known = ("max_in_flight", "max_payload_bytes")
+    for option, value in block.options.items():
+        if option not in known or not isinstance(value, int) or isinstance(value, bool):
+            raise ScenarioError(
+                f"world.servers.{name}.options: {option!r} is not one of {', '.join(known)}, each a whole number"
+            )
+    return {option: value for option, value in block.options.items() if isinstance(value, int)}
+
+
+def _load_class(block: ServerBlock, scenario: str) -> Callable[[], object]:
+    """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
+    path: Path = block.run.file
+    module_name = f"palm_scenario_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None, "the loader has found the file"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is shown as one error
+        raise ScenarioError(f"{scenario}: {path} does not load: {type(error).__name__}: {error}") from error
+    sandbox.adopt(module)
+    found: Callable[[], object] | None = getattr(module, block.run.class_name, None)
+    if not callable(found):
+        raise HarnessError(f"{path} has lost its class {block.run.class_name} since the scenario was read")
+    return found

@@ -1,0 +1,223 @@
+"""The script of a scenario at work: waits for each step's trigger, does its action, and keeps count of what it touched."""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping
+
+from palm.sim.cluster import Cluster, Instance
+from palm.sim.draws import Key
+from palm.sim.history import Entry, Interval
+from palm.sim.network import Rule
+from palm.sim.scenario import actions
+from palm.sim.scenario.names import HalfOf, InstanceOf, InZone, Named, OneOf, OnHost, SameAs, Servers, Subject, Target
+from palm.sim.scenario.script import After, At, Step, When
+
+
+class Script:
+    """Runs on the kernel of the cluster. `done` maps each step to when it was done, and `active` to when it bit."""
+
+    def __init__(self, steps: tuple[Step, ...], cluster: Cluster, zones: Mapping[str, str], seed: int) -> None:
+        self._steps = steps
+        self._cluster = cluster
+        self._kernel = cluster.world.kernel
+        self._zones = zones
+        self._seed = seed
+        self._rules: dict[str, Rule] = {}
+        self._started: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._touched: dict[str, int] = {}
+        self._subjects: dict[str, list[Instance]] = {}
+        self._counts: dict[str, int] = {}
+        self._frozen: dict[str, list[Instance]] = {}
+        self._undo: dict[str, Callable[[], None]] = {}
+
+    def begin(self) -> None:
+        self._cluster.recorder.notice = self._notice
+        for step in self._steps:
+            if isinstance(step.trigger, At):
+                self._kernel.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
+
+    @property
+    def is_done(self) -> bool:
+        """Every step was done, and nothing that lasts for a time still does."""
+        return len(self._started) == len(self._steps) and not self._undo
+
+    def started(self, step: str) -> int | None:
+        return self._started.get(step)
+
+    def heal(self) -> None:
+        """End everything that still lasts, but the deaths of processes: the fault-free tail begins."""
+        for step in list(self._undo):
+            self._end(step)
+
+    def intervals(self) -> dict[str, tuple[Interval, ...]]:
+        """When each step's fault was active; a death lasts until the next life."""
+        now = self._kernel.now
+        return {
+            step.id: (Interval(self._started[step.id], self._ended.get(step.id, now)),)
+            for step in self._steps
+            if step.id in self._started
+        }
+
+    def touched(self) -> dict[str, int]:
+        counts = dict(self._touched)
+        for step, rule in self._rules.items():
+            counts[step] = rule.bitten
+        return counts
+
+    # -- triggers -----------------------------------------------------------------------------------------------------
+
+    def _notice(self, entry: Entry) -> None:
+        for step in self._steps:
+            trigger = step.trigger
+            if isinstance(trigger, When) and step.id not in self._started and self._matches(trigger, entry):
+                count = self._counts[step.id] = self._counts.get(step.id, 0) + 1
+                if count == trigger.nth:
+                    subjects = [
+                        instance
+                        for instance in self._cluster.instances.get(entry.server, [])
+                        if instance.name == entry.instance
+                    ]
+                    # Not from inside of user code or a node: after what runs now.
+                    self._started[step.id] = self._kernel.now
+                    self._kernel.call_soon(lambda step=step, subjects=subjects: self._do(step, subjects))  # type: ignore[misc]  # bound
+
+    def _matches(self, trigger: When, entry: Entry) -> bool:
+        if entry.kind.value != trigger.event:
+            return False
+        if trigger.server is not None and entry.server != trigger.server:
+            return False
+        if trigger.job is not None and entry.job != trigger.job:
+            return False
+        return trigger.during is None or (trigger.during in self._started and trigger.during not in self._ended)
+
+    # -- actions ------------------------------------------------------------------------------------------------------
+
+    def _do(self, step: Step, subjects: list[Instance]) -> None:
+        now = self._kernel.now
+        self._started[step.id] = now
+        action = step.action
+        match action:
+            case actions.Heal():
+                self._heal_links(step, action)
+            case actions.Crash():
+                who = self._who(step, action.who, subjects)
+                self._touched[step.id] = sum(1 for instance in who if instance.is_up)
+                for instance in who:
+                    self._cluster.crash(instance)
+            case actions.Restart():
+                who = self._who(step, action.who, subjects)
+                for instance in who:
+                    self._cluster.crash(instance)
+                    self._cluster.start(instance)
+                self._touched[step.id] = len(who)
+                self._end_deaths(step, who)
+            case actions.Freeze():
+                self._freeze(step, self._who(step, action.who, subjects), action.for_ns)
+            case actions.RegistryDown():
+                registry = self._cluster.registry
+                before = registry.bitten.get("down", 0)
+                registry.down()
+
+                def up() -> None:
+                    registry.up()
+                    self._touched[step.id] = registry.bitten.get("down", 0) - before
+
+                self._lasts(step, action.for_ns, up)
+            case _:
+                network = self._cluster.world.network
+                rule = self._rules[step.id] = network.lay(action.link, action.rule(), step.id)
+                self._lasts(step, action.for_ns, lambda: network.lift(rule) if rule.active else None)
+        if not action.lasts:
+            self._ended[step.id] = now
+        for other in self._steps:
+            if isinstance(other.trigger, After) and other.trigger.step == step.id:
+                self._kernel.call_at(now + other.trigger.plus_ns, lambda other=other: self._do(other, []))  # type: ignore[misc]  # bound
+
+    def _lasts(self, step: Step, duration: int | None, undo: Callable[[], None]) -> None:
+        self._undo[step.id] = undo
+        if duration is not None:
+            self._kernel.call_at(self._kernel.now + duration, lambda: self._end(step.id))
+
+    def _end(self, step: str) -> None:
+        undo = self._undo.pop(step, None)
+        if undo is not None:
+            undo()
+            self._ended[step] = self._kernel.now
+
+    def _heal_links(self, step: Step, action: actions.Heal) -> None:
+        healed = [
+            other.id
+            for other in self._steps
+            if other.id in self._undo
+            and isinstance(other.action, actions.OnLink)
+            and (action.link is None or other.action.link == action.link)
+        ]
+        for other_id in healed:
+            self._end(other_id)
+        self._touched[step.id] = len(healed)
+
+    def _freeze(self, step: Step, who: list[Instance], duration: int) -> None:
+        hosts = [instance.host for instance in who if instance.host is not None and instance.is_up]
+        self._subjects[step.id] = who
+        self._touched[step.id] = len(hosts)
+        for host in hosts:
+            host.freeze()
+
+        def thaw() -> None:
+            for host in hosts:
+                host.thaw()
+
+        self._lasts(step, duration, thaw)
+
+    def _end_deaths(self, restart: Step, who: list[Instance]) -> None:
+        """A crash is active until the restart of all that it killed."""
+        for step in self._steps:
+            if isinstance(step.action, actions.Crash) and step.id in self._started and step.id not in self._ended:
+                if all(instance in who or instance.is_up for instance in self._subjects.get(step.id, [])):
+                    self._ended[step.id] = self._kernel.now
+
+    # -- targets ------------------------------------------------------------------------------------------------------
+
+    def _who(self, step: Step, target: Target, subjects: list[Instance]) -> list[Instance]:
+        everybody = [instance for group in self._cluster.instances.values() for instance in group]
+        match target:
+            case Subject():
+                who = subjects
+            case SameAs():
+                who = self._subjects.get(target.step, [])
+            case Servers() | Named() if self._server_of(target) in self._cluster.instances:
+                who = self._cluster.instances[self._server_of(target)]
+            case InstanceOf():
+                who = [self._cluster.instances[target.server][target.index]]
+            case OnHost() | Named():
+                place = target.host if isinstance(target, OnHost) else target.name
+                who = [instance for instance in everybody if instance.place == place]
+            case InZone():
+                who = [instance for instance in everybody if self._zones.get(instance.place) == target.zone]
+            case OneOf():
+                who = self._some(step, [i for i in self._cluster.instances[target.server] if i.is_up], 1)
+            case HalfOf():
+                who = self._half(step, target.of)
+            case _:
+                who = []
+        self._subjects[step.id] = who
+        return who
+
+    @staticmethod
+    def _server_of(target: Servers | Named) -> str:
+        return target.server if isinstance(target, Servers) else target.name
+
+    def _half(self, step: Step, of: str) -> list[Instance]:
+        if of == "hosts":
+            places = list(self._zones)
+            chosen = self._key(step).random(0).sample(places, max(1, len(places) // 2))
+            return [i for group in self._cluster.instances.values() for i in group if i.place in chosen]
+        living = [instance for instance in self._cluster.instances[of] if instance.is_up]
+        return self._some(step, living, max(1, len(living) // 2))
+
+    def _some(self, step: Step, among: list[Instance], count: int) -> list[Instance]:
+        return self._key(step).random(0).sample(among, min(count, len(among)))
+
+    def _key(self, step: Step) -> Key:
+        return Key(self._seed, f"script/{step.id}")

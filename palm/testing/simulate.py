@@ -1,0 +1,172 @@
+"""`simulate`: a user's own server classes in a simulated cluster, for a user's own tests.
+
+    with simulate(SomeServer, name="my_server", instances=3, seed=7) as sim:
+        assert sorted(sim.client().map(payloads, "my_server.business_logic")) == ...
+
+The client is `palm.Client`, the servers are what `palm run` would run; only the network, the registry and time are simulated.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Callable, Self, Sequence
+
+from palm.client import Client
+from palm.errors import BadRequest
+from palm.sim import sandbox
+from palm.sim.cluster import Cluster, Instance, ServerSpec
+from palm.sim.draws import ZERO, Distribution
+from palm.sim.network import Cut, Ends, Link, Rule
+from palm.sim.portal import SimWorld
+
+NS = 1_000_000_000
+CLIENT_PLACE = "client"
+
+
+class Simulation:
+    """A simulated cluster under a test. Times are simulated seconds.
+
+    Each instance runs on a host of its own, named like it (`my_server[0]`); clients run on the host `client`, the registry on
+    `registry`. Use it in a `with` block.
+    """
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.cluster = Cluster(seed)
+        self.cluster.world.network.add_host(CLIENT_PLACE)
+        self._clients: list[Client] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(sandbox.installed())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                for client in self._clients:
+                    client.close()
+        finally:
+            self._stack.close()
+
+    # -- who is there -------------------------------------------------------------------------------------------------
+
+    def serve(
+        self,
+        server: Callable[[], object],
+        *,
+        name: str,
+        instances: int = 1,
+        functions: Sequence[str] = (),
+        service: Distribution = ZERO,
+    ) -> list[Instance]:
+        """Start that many instances of a class (or of what a factory makes), each with an object of its own.
+
+        `functions` may be called; default: all public methods. `service` is how long a message takes beside its own code.
+        """
+        places = [f"{name}[{index}]" for index in range(instances)]
+        for place in places:
+            self.cluster.world.network.add_host(place)
+        spec = ServerSpec(name=name, make=server, places=places, functions=tuple(functions), service=service)
+        return self.cluster.add_server(spec)
+
+    def client(self, *, timeout: float | None = None, window: int = 1024) -> Client:
+        """A new client process; closed at the end of the `with` block."""
+        world = SimWorld(self.cluster, f"client-{len(self._clients)}", CLIENT_PLACE)
+        client = Client(world=world, timeout=timeout, window=window)
+        self._clients.append(client)
+        return client
+
+    def instance(self, name: str) -> Instance:
+        """By name, as `my_server[1]`."""
+        for instances in self.cluster.instances.values():
+            for instance in instances:
+                if instance.name == name:
+                    return instance
+        known = [instance.name for group in self.cluster.instances.values() for instance in group]
+        raise BadRequest(f"no instance {name!r}; there are {', '.join(known)}")
+
+    # -- time, and what goes wrong ------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """Simulated seconds since the start."""
+        return self.cluster.world.kernel.now / NS
+
+    @property
+    def trace_hash(self) -> str:
+        """The same for each run of one seed; different for another course of events."""
+        return self.cluster.world.kernel.trace.hexdigest()
+
+    def run(self, seconds: float) -> None:
+        """Let simulated time pass."""
+        kernel = self.cluster.world.kernel
+        kernel.run(kernel.now + round(seconds * NS))
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something at that moment of the run (simulated seconds since the start)."""
+        self.cluster.world.kernel.call_at(round(seconds * NS), action)
+
+    def crash(self, name: str) -> None:
+        """Kill that instance, as by SIGKILL. Harmless when it is down."""
+        self.cluster.crash(self.instance(name))
+
+    def restart(self, name: str) -> None:
+        """Start it again; one that runs is killed first."""
+        instance = self.instance(name)
+        self.cluster.crash(instance)
+        self.cluster.start(instance)
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """Stop that instance for a while, as by SIGSTOP."""
+        host = self.instance(name).host
+        if host is not None:
+            host.freeze()
+            kernel = self.cluster.world.kernel
+            kernel.call_at(kernel.now + round(seconds * NS), host.thaw)
+
+    def link(self, between: str, link: Link) -> None:
+        """How the links behave that match, as `* <-> *` or `client -> my_server[0]`."""
+        self.cluster.world.network.link(Ends.parse(between), link)
+
+    def cut(self, between: str, seconds: float | None = None) -> Rule:
+        """Let nothing through on the links that match, for a while or until `heal`."""
+        network = self.cluster.world.network
+        rule = network.lay(Ends.parse(between), Cut())
+        if seconds is not None:
+            kernel = self.cluster.world.kernel
+            kernel.call_at(kernel.now + round(seconds * NS), lambda: self.heal(rule))
+        return rule
+
+    def heal(self, rule: Rule) -> None:
+        """End a cut. Harmless when it has ended."""
+        if rule.active:
+            self.cluster.world.network.lift(rule)
+
+    def registry_down(self, seconds: float) -> None:
+        """The whole registry is away for a while; its data stay."""
+        registry, kernel = self.cluster.registry, self.cluster.world.kernel
+        registry.down()
+        kernel.call_at(kernel.now + round(seconds * NS), registry.up)
+
+    def left_open(self) -> list[str]:
+        """What is still held for jobs that are over, in words: an empty list where all is well."""
+        return self.cluster.left_open()
+
+
+def simulate(
+    server: Callable[[], object],
+    *,
+    name: str,
+    instances: int = 1,
+    seed: int = 0,
+    functions: Sequence[str] = (),
+    service: Distribution = ZERO,
+) -> Simulation:
+    """A simulated cluster with one server; `Simulation.serve` adds more. `seed` decides everything that is drawn."""
+    simulation = Simulation(seed=seed)
+    simulation.serve(server, name=name, instances=instances, functions=functions, service=service)
+    return simulation
+
+
+__all__ = ["Link", "Simulation", "simulate"]

@@ -1,0 +1,235 @@
+"""What user code finds when it asks for the time, for chance, or for the outside."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+import types
+import uuid
+from collections.abc import Callable
+from timeit import timeit
+from typing import Any
+
+import pytest
+
+from palm.errors import HarnessError
+from palm.sim import sandbox
+from palm.sim.host import EPOCH_NS
+from palm.sim.kernel import NANOSECONDS
+from palm.sim.world import World
+
+S = NANOSECONDS
+
+
+def inside(body: Callable[[], Any], seed: int = 7, name: str = "one") -> Any:
+    """What `body` returns when it runs as the handler of a simulated process, three seconds into the run."""
+    world = World(seed)
+    host = world.host(name)
+    outcomes: list[Any] = []
+    with sandbox.installed():
+        world.kernel.run(3 * S)
+        host.executor("e").execute("f", lambda _: body(), [None], outcomes.extend)
+        world.kernel.run(1000 * S)
+    (outcome,) = outcomes
+    return outcome
+
+
+def raised(body: Callable[[], Any]) -> BaseException:
+    """What `body` raises inside."""
+
+    def run() -> BaseException | None:
+        try:
+            body()
+        except Exception as error:  # whatever it is, the test looks at it
+            return error
+        return None
+
+    error = inside(run)
+    assert error is not None, "nothing was raised"
+    return error  # type: ignore[no-any-return]  # an exception, as asserted
+
+
+def test_every_clock_shows_simulated_time() -> None:
+    """The wall clocks show the epoch of the run and three seconds; the others count from its start."""
+    wall = (EPOCH_NS + 3 * S) / S
+    clocks = inside(
+        lambda: [time.time(), time.time_ns() / S, datetime.datetime.now(datetime.UTC).timestamp(),
+                 time.monotonic(), time.perf_counter(), time.monotonic_ns() / S, time.perf_counter_ns() / S]
+    )  # fmt: skip
+    assert clocks == [wall] * 3 + [3.0] * 4
+
+
+def test_dates_are_the_simulated_day_in_utc() -> None:
+    """datetime, date, localtime and strftime agree; what they make are the real classes' own instances."""
+    moment = datetime.datetime.fromtimestamp(EPOCH_NS // S + 3, datetime.UTC)
+    now, day, local, text, same = inside(
+        lambda: (
+            datetime.datetime.now(),
+            datetime.date.today(),
+            time.localtime(),
+            time.strftime("%Y-%m-%d %H:%M:%S"),
+            isinstance(datetime.datetime(2020, 1, 1), datetime.datetime),
+        )
+    )
+    assert now == moment.replace(tzinfo=None) and type(now) is datetime.datetime
+    assert day == moment.date() and type(day) is datetime.date and same
+    assert time.strftime("%Y-%m-%d %H:%M:%S", local) == text == moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def test_a_sleep_takes_simulated_time_only() -> None:
+    """An hour passes for the handler, and no time for us."""
+    began = time.monotonic()
+    assert inside(lambda: (time.sleep(3600) if False else time.sleep(600), time.monotonic())[1]) == 603.0
+    assert time.monotonic() - began < 5
+
+
+CHANCE: dict[str, Callable[[], Any]] = {
+    "random": lambda: random.random(),
+    "choice": lambda: random.choice(range(10**9)),
+    "sample": lambda: random.sample(range(10**9), 3),
+    "gauss": lambda: random.gauss(0, 1),
+    "randbytes": lambda: random.randbytes(16),
+    "Random()": lambda: random.Random().random(),
+    "SystemRandom": lambda: random.SystemRandom().random(),
+    "secrets": lambda: (secrets.token_hex(), secrets.randbelow(10**9), secrets.choice(range(10**9))),
+    "urandom": lambda: os.urandom(16),
+    "uuid4": lambda: uuid.uuid4(),
+    "uuid1": lambda: uuid.uuid1(),
+}
+
+
+@pytest.mark.parametrize("draw", CHANCE.values(), ids=CHANCE)
+def test_chance_is_a_function_of_the_seed(draw: Callable[[], Any]) -> None:
+    """The same for one seed and process; another for another seed, another process, and a second asking."""
+    first, second = inside(lambda: (draw(), draw()))
+    assert inside(draw) == first != second
+    assert first not in (inside(draw, seed=8), inside(draw, name="two"))
+
+
+def test_uuids_are_valid() -> None:
+    """Version 4 and version 1, whose time is the simulated one."""
+    four, one = inside(lambda: (uuid.uuid4(), uuid.uuid1()))
+    assert (four.version, one.version) == (4, 1)
+    assert (one.time - 0x01B21DD213814000) * 100 == EPOCH_NS + 3 * S
+
+
+def test_one_invocation_does_not_shift_the_chance_of_the_next() -> None:
+    """However much the first batch draws, the second draws what it would have drawn."""
+
+    def second_of(draws: int) -> float:
+        host = World(7).host("one")
+        outcomes: list[float] = []
+        executor = host.executor("e")
+        executor.execute("f", lambda _: [random.random() for _ in range(draws)][-1], [0], outcomes.extend)
+        executor.execute("f", lambda _: random.random(), [0], outcomes.extend)
+        host.kernel.run()
+        return outcomes[1]
+
+    assert second_of(1) == second_of(100)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "advice"),
+    [
+        (lambda: threading.Thread(target=print).start(), "make the function `async def`"),
+        (lambda: threading.Timer(1, print).start(), "make the function `async def`"),
+        (lambda: socket.socket(), "behind a server of its own"),
+        (lambda: socket.create_connection(("127.0.0.1", 9)), "behind a server of its own"),
+        (lambda: subprocess.run(["true"]), "call the work directly"),
+        (lambda: os.system("true"), "call the work directly"),
+        (lambda: os.fork(), "call the work directly"),
+    ],
+)
+def test_the_outside_is_refused_with_what_to_do_instead(attempt: Callable[[], Any], advice: str) -> None:
+    """Threads, sockets and processes would be outside of the simulated world."""
+    error = raised(attempt)
+    assert isinstance(error, HarnessError) and advice in str(error)
+
+
+def test_what_a_module_took_by_name_is_found() -> None:
+    """`from time import sleep` before the run sees the simulated world too, while the module is adopted."""
+    module = types.ModuleType("handlers")
+    exec("from time import monotonic, sleep\nfrom random import random\nfrom datetime import datetime", vars(module))
+    originals = dict(vars(module))
+    with sandbox.installed([module]):
+        seen = inside(lambda: (module.sleep(2), module.monotonic(), module.datetime.now().year, module.random()))
+    assert seen[1:3] == (5.0, 2023) and seen[3] == inside(lambda: random.random())
+    assert all(vars(module)[name] is originals[name] for name in ("monotonic", "sleep", "random", "datetime"))
+
+
+def test_outside_of_user_code_everything_is_real() -> None:
+    """In the world's own callbacks, in other threads, and after the run."""
+    world = World(7)
+    host = world.host("one")
+    seen: dict[str, float] = {}
+    real = time.time()
+    with sandbox.installed():
+        host.call_soon(lambda: seen.update(callback=time.time()))
+        world.kernel.run()
+        thread = threading.Thread(target=lambda: seen.update(thread=time.time()))
+        previous = sandbox.enter(UserOfNothing())
+        real_start = threading.Thread.start
+        sandbox.enter(previous)
+        real_start(thread)
+        thread.join()
+    seen["after"] = time.time()
+    assert all(abs(moment - real) < 60 for moment in seen.values()) and len(seen) == 3
+
+
+class UserOfNothing:
+    """Surroundings that must not be asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+
+def test_another_thread_lives_in_the_real_world_while_user_code_runs() -> None:
+    """A progress display keeps its own clock, whatever runs in the simulator's thread."""
+    began, go, seen = threading.Event(), threading.Event(), list[float]()
+
+    def display() -> None:
+        began.set()
+        go.wait(10)
+        seen.append(time.time())
+
+    thread = threading.Thread(target=display)
+    thread.start()
+    began.wait(10)
+
+    def handler() -> None:
+        go.set()
+        while not seen:
+            pass
+
+    inside(handler)
+    thread.join()
+    assert abs(seen[0] - time.time()) < 60
+
+
+def test_the_last_to_leave_restores_everything() -> None:
+    """Nested uses share the replacements; afterwards the originals are there, by identity."""
+    sandbox._uninstall()  # another test's world may have put them in place for good
+    names = [(time, "time"), (random, "random"), (os, "urandom"), (datetime, "datetime"), (threading.Thread, "start")]
+    originals = [getattr(holder, name) for holder, name in names]
+    with sandbox.installed():
+        with sandbox.installed():
+            pass
+        assert all(getattr(h, n) is not o for (h, n), o in zip(names, originals, strict=True))
+    assert all(getattr(h, n) is o for (h, n), o in zip(names, originals, strict=True))
+
+
+def test_entering_and_leaving_is_cheap() -> None:
+    """Under two microseconds for both."""
+
+    def both() -> None:
+        sandbox.enter(sandbox.enter(None))
+
+    with sandbox.installed():
+        assert min(timeit(both, number=1000) for _ in range(20)) / 1000 < 2e-6, sys.version
