@@ -1,5 +1,6 @@
 """PALM: clusters of streaming RPC servers that lose no message, in production and in a simulator."""
 
+from palm.aclient import AsyncClient
 from palm.client import Client
 from palm.errors import (
     DeadlineExpired,
@@ -19,6 +20,7 @@ from palm.observe.ledger import Ledger
 from palm.servers import RegisteredServer, run_server
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "DeadLettered",
     "DeadlineExpired",

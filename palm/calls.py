@@ -25,7 +25,7 @@ class CallJob:
         self._waiting: dict[int, Answer] = {}
         self._early: list[tuple[bytes, Answer]] = []
         self._sent = 0
-        self._is_ready = False
+        self.is_ready = False
         self.error: PalmError | None = None
         self.number = engine.new_number()
         engine.open(
@@ -36,7 +36,7 @@ class CallJob:
         """Send it; `answer` gets the result, or the error in its place."""
         if self.error is not None:
             answer(self.error)
-        elif not self._is_ready:
+        elif not self.is_ready:
             self._early.append((payload, answer))
         else:
             self._waiting[self._sent] = answer
@@ -44,13 +44,13 @@ class CallJob:
             self._engine.offer(self.number, [payload])
 
     def forget(self, answer: Answer) -> None:
-        """A caller whose route never came to be has given up."""
+        """A caller has given up: what never went out need not; an answer to what did finds nobody."""
         self._early = [entry for entry in self._early if entry[1] is not answer]
 
     # -- JobSink ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
-        self._is_ready = True
+        self.is_ready = True
         early, self._early = self._early, []
         for payload, answer in early:
             self.call(payload, answer)
@@ -77,5 +77,6 @@ class CallJob:
         self.error = error or PalmError("the client was closed during the call")
         waiting = [answer for _, answer in self._early] + list(self._waiting.values())
         self._early, self._waiting = [], {}
+        self._engine.close(self.number)
         for answer in waiting:
             answer(self.error)

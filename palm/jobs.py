@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
+from typing import Any, AsyncIterable, Callable, Iterable, Iterator, Literal, Sequence
 
 from palm.core.message import Failure, Payload, Status
 from palm.core.route import Route
@@ -31,9 +31,12 @@ Errors = Literal["raise", "yield", "skip"]
 Chunk = tuple[list[int], list[Payload], "list[int] | None"]
 Outcome = tuple[int, "bytes | PalmError"]
 
+FeedMaker = Callable[[Callable[[list[bytes]], None], Callable[["BaseException | None"], None]], Feed]
+"""Makes the feed of a job from its two ends: where payloads go, and who is told of the source's end. On the host's thread."""
+
 
 class Job:
-    """Results of one job, by iteration. Made by `Client.job`; sending starts with `Client.submit` or the first `next`.
+    """One job: what is to be sent where, and what has become of it. Made by `Client.job`; sending starts with `Client.submit`.
 
     `errors` says what becomes of messages that end without a result: "raise" raises their error from `next` (and a later
     `next` goes on: the rest of the job does too), "yield" yields the error object in place of a result, "skip" leaves them to the
@@ -42,7 +45,7 @@ class Job:
 
     def __init__(
         self,
-        source: Iterable[bytes],
+        source: Iterable[bytes] | AsyncIterable[bytes],
         route: Route,
         *,
         ordered: bool = False,
@@ -65,6 +68,7 @@ class Job:
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
         self.number: int | None = None
+        self.was_submitted = False
         self.is_ready = False
         self.has_ended = False
         self.error: BaseException | None = None
@@ -73,6 +77,7 @@ class Job:
         self._world: World | None = None
         self._engine: ClientEngine | None = None
         self._feed: Feed | None = None
+        self._make_feed: FeedMaker | None = None
         self._wake: Callable[[], None] = lambda: None
         self._chunks: deque[Chunk] = deque()
         self._current: Iterator[Outcome] = iter(())
@@ -83,9 +88,12 @@ class Job:
 
     # -- for whoever opens it -----------------------------------------------------------------------------------------
 
-    def open(self, world: World, engine: ClientEngine, wake: Callable[[], None]) -> None:
-        """Start, on the host's thread. `wake` is called whenever there is something new to look at."""
-        self._world, self._engine, self._wake = world, engine, wake
+    def open(
+        self, world: World, engine: ClientEngine, wake: Callable[[], None], make_feed: FeedMaker | None = None
+    ) -> None:
+        """Start, on the host's thread. `wake` is called whenever there is something new to look at. `make_feed` reads the
+        source where the world's own feed cannot."""
+        self._world, self._engine, self._wake, self._make_feed = world, engine, wake, make_feed
         self.number = engine.new_number()
         engine.open(
             self.number,
@@ -115,7 +123,10 @@ class Job:
             engine.taken(number, taken, delivered, size)
             self._keep_ledger()
 
-        self._world.submit(report)
+        try:
+            self._world.submit(report)
+        except ClientClosed:
+            pass  # its window does not matter any more
 
     # -- JobSink: on the host's thread --------------------------------------------------------------------------------
 
@@ -126,7 +137,10 @@ class Job:
     def demand(self, count: int) -> None:
         if self._feed is None:
             assert self._world is not None
-            self._feed = self._world.feed(self._checked(), self._offer, self._source_ended)
+            if self._make_feed is not None:
+                self._feed = self._make_feed(self._offer, self._source_ended)
+            else:
+                self._feed = self._world.feed(self._checked(), self._offer, self._source_ended)
         self._feed.demand(count)
 
     def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
@@ -236,18 +250,25 @@ class Job:
     def _checked(self) -> Iterator[bytes]:
         """The source, with every payload checked before it is PALM's."""
         limit = self.max_payload_bytes
+        assert isinstance(self.source, Iterable), "who submits a job brings the feed that its source needs"
         for place, payload in enumerate(self.source):
-            if not isinstance(payload, bytes):
-                raise TypeError(
-                    f"message {place} of the job to {self.route[0]} is {type(payload).__name__}, bytes are needed"
-                    + (": encode it, e.g. text.encode()" if isinstance(payload, str) else "")
-                )
-            if len(payload) > limit:
-                raise PayloadTooLarge(
-                    f"message {place} of the job to {self.route[0]}: payload of {len(payload)} bytes exceeds {limit} "
-                    "(raise max_payload_bytes, or split it)"
-                )
+            if type(payload) is not bytes or len(payload) > limit:  # `check` costs a call
+                self.check(place, payload)
             yield payload
+
+    def check(self, place: int, payload: object) -> bytes:
+        """The payload itself, when it can be sent as message `place`; else TypeError or PayloadTooLarge."""
+        if not isinstance(payload, bytes):
+            raise TypeError(
+                f"message {place} of the job to {self.route[0]} is {type(payload).__name__}, bytes are needed"
+                + (": encode it, e.g. text.encode()" if isinstance(payload, str) else "")
+            )
+        if len(payload) > self.max_payload_bytes:
+            raise PayloadTooLarge(
+                f"message {place} of the job to {self.route[0]}: payload of {len(payload)} bytes exceeds "
+                f"{self.max_payload_bytes} (raise max_payload_bytes, or split it)"
+            )
+        return payload
 
 
 def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Iterator
+from contextlib import contextmanager
+from typing import AsyncIterator, Callable, Iterator
 
 from palm.jobs import Job
 
@@ -12,8 +13,25 @@ REFRESH_HZ = 8
 
 def with_progress(results: Iterator[bytes], job: Job) -> Iterator[bytes]:
     """The same results; a bar on stderr while they come, where stderr is a terminal."""
+    with _bar(job) as step:
+        for result in results:
+            yield result
+            step()
+
+
+async def with_progress_async(results: AsyncIterator[bytes], job: Job) -> AsyncIterator[bytes]:
+    """`with_progress` for coroutines."""
+    with _bar(job) as step:
+        async for result in results:
+            yield result
+            step()
+
+
+@contextmanager
+def _bar(job: Job) -> Iterator[Callable[[], None]]:
+    """A bar for the job's results, moved on by one at each call."""
     if not sys.stderr.isatty():
-        yield from results
+        yield lambda: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -31,7 +49,12 @@ def with_progress(results: Iterator[bytes], job: Job) -> Iterator[bytes]:
         except TypeError:
             total = None
         task = bar.add_task(" -> ".join(map(str, job.route)), total=total, rate=0.0)
-        for count, result in enumerate(results, 1):
-            yield result
+        count = 0
+
+        def step() -> None:
+            nonlocal count
+            count += 1
             elapsed = bar.tasks[0].elapsed or 0.0
             bar.update(task, completed=count, rate=count / elapsed if elapsed else 0.0)
+
+        yield step

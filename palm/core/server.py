@@ -172,8 +172,11 @@ class ServerNode:
                 return self._job_over(JobId(peer, control.incarnation, control.number))
             case Pong():
                 self._sent_since_pong.pop(peer, None)
-        self._links.heard(peer, now)
-        return self._links.told(peer, control)
+        woken = self._links.heard(peer, now)
+        effects = self._links.told(peer, control)
+        link = self._links.get(peer)
+        # What waited for an instance of that server can go now.
+        return effects + self._unpark(link.instance.server, now) if woken and link is not None else effects
 
     def _greeted(self, peer: Peer, hello: Hello, now: int) -> list[Effect]:
         refusal = self._refusal(hello)

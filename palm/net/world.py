@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
 from collections import deque
 from typing import Callable, Iterable, Iterator
 
-from palm.errors import PalmError
+from palm.errors import ClientClosed, PalmError
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetGate, NetHost
 from palm.net.peer import new_peer
 from palm.ports.host import Gate
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import Feed
+
+Ready = Callable[[ClientEngine | None, PalmError | None], None]
 
 CLOSE_S = 5.0
 
@@ -30,22 +33,44 @@ class NetWorld:
         self._cluster = cluster
         self._log = log
         self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._has_ended = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self._stopped: list[Callable[[], None]] = []
 
-    def begin(self, ready: Callable[[ClientEngine | None, PalmError | None], None]) -> None:
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._main(ready)), name=f"palm-{self.name}", daemon=True
-        )
+    def begin(self, ready: Ready) -> None:
+        self._thread = threading.Thread(target=self._run, args=(ready,), name=f"palm-{self.name}", daemon=True)
         self._thread.start()
 
-    async def _main(self, ready: Callable[[ClientEngine | None, PalmError | None], None]) -> None:
+    def _run(self, ready: Ready) -> None:
+        told: list[bool] = []
+
+        def tell(engine: ClientEngine | None, error: PalmError | None) -> None:
+            told.append(True)
+            ready(engine, error)
+
+        try:
+            asyncio.run(self._main(tell))
+        finally:
+            if not told:
+                ready(None, ClientClosed("the client could not start: its thread ended with the error above"))
+            with self._lock:
+                self._has_ended = True
+            for stopped in self._stopped:
+                stopped()
+
+    async def _main(self, ready: Ready) -> None:
         from palm.net.registry import EtcdRegistry
         from palm.net.transport import ZmqTransport
 
         self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
+        stopping = asyncio.Event()
+        with self._lock:
+            self._stopping = stopping
+            if self._stopped:
+                stopping.set()
         host = NetHost(socket.gethostname(), ZmqTransport(new_peer()), EtcdRegistry(self._etcd))
         engine = ClientEngine(host, cluster=self._cluster, name=self.name, log=self._log)
         try:
@@ -55,15 +80,21 @@ class NetWorld:
             ready(None, error)
             return
         ready(engine, None)
-        host.failed.add_done_callback(lambda failed: self._stopping.set() if self._stopping else None)
-        await self._stopping.wait()
+        host.failed.add_done_callback(lambda failed: stopping.set())
+        await stopping.wait()
+        if host.failed.done():
+            error = host.failed.result()
+            logging.getLogger("palm.client").error("the client stops after an error of PALM's own", exc_info=error)
         await engine.aclose()
 
     def submit(self, callback: Callable[[], None]) -> None:
         assert self._loop is not None, "begin comes first"
         if os.getpid() != self._pid:
             raise RuntimeError("a palm client does not survive fork: make a new one in the child process")
-        self._loop.call_soon_threadsafe(callback)
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError as error:
+            raise ClientClosed("the client is closed: make a new one, or use it inside its `with` block") from error
 
     def gate(self) -> Gate:
         return NetGate()
@@ -78,14 +109,23 @@ class NetWorld:
         return ThreadFeed(self._loop, source, offer, ended)
 
     def end(self) -> None:
-        loop, stopping = self._loop, self._stopping
-        if loop is not None and stopping is not None and not loop.is_closed():
+        self.stop(lambda: None)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_S)
+
+    def stop(self, stopped: Callable[[], None]) -> None:
+        with self._lock:
+            pending = self._thread is not None and not self._has_ended
+            if pending:
+                self._stopped.append(stopped)
+            loop, stopping = self._loop, self._stopping
+        if not pending:
+            stopped()
+        elif loop is not None and stopping is not None and not loop.is_closed():
             try:
                 loop.call_soon_threadsafe(stopping.set)
             except RuntimeError:
                 pass  # it closed in this moment
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_S)
 
 
 class ThreadFeed:

@@ -25,7 +25,8 @@ _Z99 = _quantile(0.99)
 
 
 class Key:
-    """The draws of one name: the same for one (seed, name, ordinal) in every process, in whatever order they are made."""
+    """The draws of one name: the same for one (seed, name, ordinal) in every process, in whatever order they are
+    made."""
 
     __slots__ = ("_key",)
 

@@ -1,7 +1,7 @@
 """An asyncio event loop whose handles are events of the simulated world, so that `async def` handlers run in its time.
 
-`asyncio.sleep`, `gather`, `wait_for`, `timeout`, queues, locks and events need nothing but callbacks and a clock, and get
-the host's. Whatever needs a socket, a thread, a process or a signal is refused, by name, with what to do instead.
+`asyncio.sleep`, `gather`, `wait_for`, `timeout`, queues, locks and events need nothing but callbacks and a clock, and
+get the host's. Whatever needs a socket, a thread, a process or a signal is refused, by name, with what to do instead.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class SimEventLoop(asyncio.AbstractEventLoop):
     def run(
         self, function: Callable[[Any], Awaitable[Any]], item: Any, ended: Callable[[asyncio.Task[Any]], None]
     ) -> None:
-        """Run `function(item)` from outside of the loop. `ended(task)` is called on the host, outside of user code; what
-        it raises is not swallowed."""
+        """Run `function(item)` from outside of the loop. `ended(task)` is called on the host, outside of user code;
+        what it raises is not swallowed."""
 
         async def call() -> Any:
             return await function(item)
@@ -80,24 +80,26 @@ class SimEventLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._scheduler.now() / NANOSECONDS
 
-    def call_soon(self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         if not self._closed:
             self._scheduler.call_soon(partial(self._call, handle))
         return handle
 
     def call_soon_threadsafe(
-        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
     def call_later(
-        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self._call_at_ns(self._scheduler.now() + round(delay * NANOSECONDS), callback, args, context)
 
     def call_at(
-        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self._call_at_ns(round(when * NANOSECONDS), callback, args, context)
 

@@ -101,6 +101,8 @@ class SimExecutor:
     def execute_async(
         self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
     ) -> None:
+        if not self._host.alive:
+            return
         for index, item in enumerate(items):
             self._open += 1
             self._host.loop().run(run, item, partial(self._ready, index, done))

@@ -1,8 +1,8 @@
 """The host port in the simulated world: one process, with its clock, its timers, its tasks, and its one way to die.
 
-Everything that a process will do later goes through `perform`, which asks whether the process is running, frozen or dead
-at that moment. So a crash is a fence before it is anything else: from then on nothing of the process reaches the world,
-and only then are its coroutines and stacks closed, whose `finally` blocks run into nothing.
+Everything that a process will do later goes through `perform`, which asks whether the process is running, frozen or
+dead at that moment. So a crash is a fence before it is anything else: from then on nothing of the process reaches the
+world, and only then are its coroutines and stacks closed, whose `finally` blocks run into nothing.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class SimGate:
                 self._park(timeout_s)
             elif kernel.running:
                 raise HarnessError(
-                    f"{host.name}: a blocking call inside an async handler or a callback would stop the simulated world; "
+                    f"{host.name}: a blocking call in an async handler or a callback would stop the simulated world; "
                     "await the asynchronous form"
                 )
             else:
@@ -159,7 +159,6 @@ class Host:
     __slots__ = (
         "_crashed",
         "_executors",
-        "_keys",
         "_late",
         "_loop",
         "_service",
@@ -208,7 +207,6 @@ class Host:
         self._tasks: dict[Task, None] = {}
         self._executors: list[SimExecutor] = []
         self._loop: SimEventLoop | None = None
-        self._keys: dict[str, Key] = {}
         self._crashed: Callable[[Host], None] | None = None
         self.transport = SimTransport(fabric, self, settings, listen)
         self.registry = registry(self)
@@ -222,10 +220,7 @@ class Host:
         return self.clock.wall()
 
     def draw(self, name: str, ordinal: int = 0) -> Random:
-        key = self._keys.get(name)
-        if key is None:
-            key = self._keys[name] = Key(self.kernel.seed, f"{self.label}/{name}")
-        return key.random(ordinal)
+        return Key(self.kernel.seed, f"{self.label}/{name}").random(ordinal)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         if self.alive:
@@ -237,6 +232,8 @@ class Host:
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> Task:
         task = self.kernel.spawn(coroutine, name, scheduler=self, ended=self._ended)
         self._tasks[task] = None
+        if not self.alive:
+            task.kill()
         return task
 
     async def sleep(self, duration: int) -> None:
@@ -328,7 +325,8 @@ class Host:
             self.park()
 
     def parking(self) -> Callable[[], None]:
-        """How the current stack is woken, once it is parked, by whatever it waits for; calling it again does nothing."""
+        """How the current stack is woken, once it is parked, by whatever it waits for; calling it again does
+        nothing."""
         stack = self.stacks.current()
         woken = False
 

@@ -1,12 +1,14 @@
 """The simulated network: hosts, the links between them, and the rules by which a fault touches a link.
 
-A *pipe* is one direction of one connection. Each frame sent on it meets first the rules (faults) and then the link's own
-model, with draws keyed by (seed, pipe, ordinal of the send), so that losing one frame changes no other one's fate. Delay is
-per frame, in parallel; order is kept within a pipe unless a frame is shuffled. Bytes go in and the same bytes come out.
+A *pipe* is one direction of one connection. Each frame sent on it meets first the rules (faults) and then the link's
+own model, with draws keyed by (seed, pipe, ordinal of the send), so that losing one frame changes no other one's
+fate. Delay is per frame, in parallel; order is kept within a pipe unless a frame is shuffled. Bytes go in and the
+same bytes come out.
 
-What a cut does: frames that are sent into it are gone, frames already on their way arrive. It acts where the sender hands
-over, as PALM's shim on real processes does. A connection that a cut leaves silent for longer than the heartbeat of ZeroMQ
-is broken; `palm.sim.transport` sees to that, as connections are its business. This file knows no transport and no node.
+What a cut does: frames that are sent into it are gone, frames already on their way arrive. It acts where the sender
+hands over, as PALM's shim on real processes does. A connection that a cut leaves silent for longer than the heartbeat
+of ZeroMQ is broken; `palm.sim.transport` sees to that, as connections are its business. This file knows no transport
+and no node.
 """
 
 from __future__ import annotations
@@ -177,8 +179,8 @@ class Throttle:
 
 @dataclass(eq=False, slots=True)
 class Rule:
-    """An action on some links, from when it was laid until it is lifted. `bitten` counts the frames that it touched, and
-    the connections that it broke or kept from coming up: a fault that bit nothing proves nothing."""
+    """An action on some links, from when it was laid until it is lifted. `bitten` counts the frames that it touched,
+    and the connections that it broke or kept from coming up: a fault that bit nothing proves nothing."""
 
     name: str
     ends: Ends
@@ -392,7 +394,9 @@ class Network:
         path.refresh()
         return path
 
-    def pipe(self, src: tuple[str, str], dst: tuple[str, str], name: str, deliver: Callable[[list[T]], None]) -> Pipe[T]:
+    def pipe(
+        self, src: tuple[str, str], dst: tuple[str, str], name: str, deliver: Callable[[list[T]], None]
+    ) -> Pipe[T]:
         """A new pipe. Ends are (host, process); `name` keys its draws and must be no other pipe's."""
         return Pipe(self, self.path(src[0], dst[0]), name, src[1], dst[1], deliver)
 

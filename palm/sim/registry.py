@@ -1,8 +1,8 @@
 """The registry port on the simulated etcd: requests over the simulated network, with the real adapter's rules.
 
-Each request has a deadline, shared out over several tries; reads and puts are repeated, a transaction that may have been
-sent is `Indefinite`. A watch resumes from what it handed on. Silence is a fault: a session that says nothing for `probe_s`
-is asked, and thrown away when it then stays silent. This file knows nothing of etcd's own rules.
+Each request has a deadline, shared out over several tries; reads and puts are repeated, a transaction that may have
+been sent is `Indefinite`. A watch resumes from what it handed on. Silence is a fault: a session that says nothing for
+`probe_s` is asked, and thrown away when it then stays silent. This file knows nothing of etcd's own rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from palm.errors import Compacted, Indefinite, LeaseLost, RegistryError, RegistryRefused, RegistryTimeout, RegistryUnavailable
+from palm.errors import (
+    Compacted,
+    Indefinite,
+    LeaseLost,
+    RegistryError,
+    RegistryRefused,
+    RegistryTimeout,
+    RegistryUnavailable,
+)
 from palm.ports.host import Timer
 from palm.ports.registry import (
     NO_LEASE,
@@ -41,7 +49,8 @@ _LISTINGS_MAX = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrySettings:
-    """As the real adapter's. `tries` is how many equal parts the time of a call is divided into, at least 0.5 s each."""
+    """As the real adapter's. `tries` is how many equal parts the time of a call is divided into, at least 0.5 s
+    each."""
 
     timeout_s: float = 5.0
     tries: int = 3
@@ -71,11 +80,11 @@ class SimRegistry:
         "_closed",
         "_connected",
         "_heard_at",
-        "_jitter",
         "_leases",
         "_pauses",
         "_pending",
         "_probe",
+        "_probe_ns",
         "_process",
         "_reopen",
         "_said",
@@ -86,13 +95,14 @@ class SimRegistry:
         "_watches",
     )
 
-    def __init__(self, server: RegistryServer, process: Process, settings: RegistrySettings = RegistrySettings()) -> None:
+    def __init__(
+        self, server: RegistryServer, process: Process, settings: RegistrySettings = RegistrySettings()
+    ) -> None:
         self._server = server
         self._process = process
         self._settings = settings
         self._session: Session | None = None
         self._sessions = 0
-        self._jitter = Key(server.kernel.seed, f"{process.label}/registry/pause")
         self._pauses = 0
         self._asked = 0
         self._said = 0
@@ -102,6 +112,7 @@ class SimRegistry:
         self._leases: dict[LeaseId, int] = {}
         self._watches: dict[SimWatch, None] = {}
         self._probe: Timer | None = None
+        self._probe_ns = round(settings.probe_s * NANOSECONDS)
         self._reopen: Timer | None = None
         self._closed = False
 
@@ -250,7 +261,8 @@ class SimRegistry:
     def _pause(self, failures: int) -> int:
         self._pauses += 1
         pause = min(_PAUSE_NS << min(failures - 1, 10), _PAUSE_NS_MAX)
-        return int(pause * (0.5 + self._jitter.unit(self._pauses) / 2))
+        jitter = Key(self._server.kernel.seed, f"{self._process.label}/registry/pause").unit(self._pauses)
+        return int(pause * (0.5 + jitter / 2))
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -350,22 +362,26 @@ class SimRegistry:
         number = self._next()
         opened: Future[Answer | None] = Future()
         self._pending[number] = opened
+        session, asked_on = self._link(), self._sessions
 
         def answered(answer: Answer | None) -> None:
+            patience.cancel()
             self._pending.pop(number, None)
             if answer is None:
-                return
-            if answer.absent:
+                if asked_on == self._sessions:
+                    self._throw_away()
+            elif answer.absent:
                 self._reopen_later(failures + 1)
-                return
-            watch.stream = answer.value
-            if watch not in self._watches:
-                self.finish(watch)  # it was closed meanwhile
+            else:
+                watch.stream = answer.value
+                if watch not in self._watches:
+                    self.finish(watch)  # it was closed meanwhile
 
+        patience = self._process.call_at(self._process.now() + self._probe_ns, partial(opened.set, None))
         opened.then(answered)
         first, end = watch.range
         request = v.WatchRequest(key=first, range_end=end, start_revision=watch.handed_on + 1)
-        self._link().ask(Ask(number, "watch", (request,)))
+        session.ask(Ask(number, "watch", (request,)))
 
     def _reopen_later(self, failures: int) -> None:
         if self._reopen is None:
@@ -379,21 +395,18 @@ class SimRegistry:
                 self._open(watch, failures)
 
     def _probe_later(self) -> None:
-        when = self._process.now() + round(self._settings.probe_s * NANOSECONDS)
-        self._probe = self._process.call_at(when, self._look)
+        self._probe = self._process.call_at(self._process.now() + self._probe_ns, self._look)
 
     def _look(self) -> None:
-        """Twice in each `probe_s` of silence: first ask for a sign of life, then give the session up."""
+        """After `probe_s` of silence ask for a sign of life, after as much again give the session up."""
         self._probe = None
         if not self._watches or self._closed:
             return
         silent = self._process.now() - self._heard_at
-        probe = round(self._settings.probe_s * NANOSECONDS)
-        if silent >= 2 * probe:
+        if silent >= 2 * self._probe_ns:
             self._heard_at = self._process.now()
             self._throw_away()
-        elif silent >= probe:
-            # Any answer is a sign of life; etcd answers a progress request on a stream that it knows.
+        elif silent >= self._probe_ns:
             self._link().ask(Ask(self._next(), "hello"))
         self._probe_later()
 

@@ -53,7 +53,9 @@ class Session:
 
     __slots__ = ("_last_asked", "_server", "closed", "down", "said", "streams", "up")
 
-    def __init__(self, server: RegistryServer, client: tuple[str, str], name: str, heard: Callable[[list[Answer]], None]):
+    def __init__(
+        self, server: RegistryServer, client: tuple[str, str], name: str, heard: Callable[[list[Answer]], None]
+    ) -> None:
         network, there = server.network, (PLACE, PLACE)
         self._server = server
         self.up: Pipe[Ask] = network.pipe(client, there, f"{name}/up", self._asked)

@@ -1,7 +1,7 @@
-"""Stacks that user code can leave in the middle: greenlets from a pool, so that plain blocking code waits in simulated time.
+"""Stacks that user code can leave in the middle, so that plain blocking code waits in simulated time.
 
-A handler may block (in a call to another server, in `time.sleep`) while the world goes on. A thread each would cost 55 us
-per switch; a pooled greenlet costs 0.6. This file knows nothing of hosts: whoever parks a stack resumes it.
+A handler may block (in a call to another server, in `time.sleep`) while the world goes on. A thread each would cost
+55 us per switch; a greenlet from a pool costs 0.6. This file knows nothing of hosts: whoever parks a stack resumes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Stacks:
         self._busy: dict[greenlet, None] = {}
 
     def start(self, body: Callable[[], None]) -> greenlet:
-        """Run `body` on a stack of its own until it parks or ends. What it raises comes out here, or out of `resume`."""
+        """Run `body` on a stack of its own until it parks or ends. What it raises comes out here, or out of
+        `resume`."""
         stack = self._idle.pop() if self._idle else greenlet(self._live)
         self._busy[stack] = None
         self._switch(stack, body)

@@ -1,18 +1,20 @@
 """The transport port on the simulated network: dialed links with ZeroMQ's observable rules, carrying the same bytes.
 
-A connection is up, or it is down and tried again each 100 ms. It breaks when an end closes or crashes (the other end learns
-of it one delay later, behind the data), and when a cut or a frozen end leaves it silent for longer than ZeroMQ's heartbeat
-(between 1.5 and 2 s, drawn). What was on its way when it broke is lost. A link that is down holds frames for its peer up
-to the connect timeout. Retries cost no events while nothing has changed: a connection that cannot come up is looked at again
-when a rule is lifted, an address is bound or a host thaws, and then takes the next tick of its own 100 ms clock.
+A connection is up, or it is down and tried again each 100 ms. It breaks when an end closes or crashes (the other end
+learns of it one delay later, behind the data), and when a cut or a frozen end leaves it silent for longer than
+ZeroMQ's heartbeat (between 1.5 and 2 s, drawn). What was on its way when it broke is lost. A link that is down holds
+frames for its peer up to the connect timeout. Retries cost no events while nothing has changed: a connection that
+cannot come up is looked at again when a rule is lifted, an address is bound or a host thaws, and then takes the next
+tick of its own 100 ms clock.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from random import Random
 from typing import Literal, Protocol
 
@@ -76,10 +78,11 @@ class Fabric:
         self.bound: dict[Address, SimTransport] = {}
         self._ports: dict[str, int] = {}
         self._connections: dict[Connection, None] = {}
+        self._dialing: dict[Address, dict[Connection, None]] = {}
         network.on_change(self, self.changed)
 
     def changed(self) -> None:
-        """Look at every connection anew: a rule, an address or the state of a host has changed."""
+        """Look at every connection anew: a rule or the state of a host has changed."""
         for connection in list(self._connections):
             connection.review()
 
@@ -94,16 +97,20 @@ class Fabric:
         if address in self.bound:
             raise OSError(f"{address} is in use by {self.bound[address].label}")
         self.bound[address] = transport
-        self.changed()
+        for connection in list(self._dialing.get(address, ())):
+            connection.review()
 
     def unbind(self, address: Address) -> None:
         self.bound.pop(address, None)
 
     def add(self, connection: Connection) -> None:
         self._connections[connection] = None
+        self._dialing.setdefault(connection.address, {})[connection] = None
 
     def remove(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+        del self._connections[connection], self._dialing[connection.address][connection]
+        if not self._dialing[connection.address]:
+            del self._dialing[connection.address]
 
 
 class Connection:
@@ -136,7 +143,8 @@ class Connection:
         self.listener: SimTransport | None = None
         self.out: Pipe[Frame] | None = None
         self.back: Pipe[Frame] | None = None
-        self.held: deque[tuple[int, Frame]] = deque()
+        self.held: list[tuple[int, Frame]] = []
+        """Frames that wait for the link to come up, each with its deadline by the dialer's clock."""
         self._key = Key(fabric.kernel.seed, f"{dialer.label}>{address}#{ordinal}")
         self._life = 0
         self._began = fabric.kernel.now
@@ -184,11 +192,10 @@ class Connection:
     def _expire(self) -> None:
         self._expiry = None
         now = self.dialer.process.now()
-        late: list[Frame] = []
-        while self.held and self.held[0][0] <= now:
-            late.append(self.held.popleft()[1])
+        late = bisect_right(self.held, now, key=itemgetter(0))
         if late:
-            self.dialer.give_back(self.peer, late, "unreachable")
+            self.dialer.give_back(self.peer, [frame for _, frame in self.held[:late]], "unreachable")
+            del self.held[:late]
         if self.held:
             self._expiry = self.dialer.process.call_at(self.held[0][0], self._expire)
 
@@ -199,8 +206,9 @@ class Connection:
         if self.state == "up":
             if self._quiet():
                 if self._silence is None:
-                    wait = self._key.unit(self._life) * (SILENCE_HIGH_NS - SILENCE_LOW_NS) + SILENCE_LOW_NS
-                    self._silence = self._fabric.kernel.call_at(self._fabric.kernel.now + round(wait), self._fell_silent)
+                    kernel = self._fabric.kernel
+                    wait = SILENCE_LOW_NS + self._key.unit(self._life) * (SILENCE_HIGH_NS - SILENCE_LOW_NS)
+                    self._silence = kernel.call_at(kernel.now + round(wait), self._fell_silent)
             elif self._silence is not None:
                 self._silence.cancel()
                 self._silence = None
@@ -254,7 +262,7 @@ class Connection:
             self._expiry.cancel()
             self._expiry = None
         listener.served(self)
-        held, self.held = self.held, deque()
+        held, self.held = self.held, []
         for _, frame in held:
             self.dialer.send_through(self.out, frame)
 
@@ -365,7 +373,7 @@ class SimTransport:
         self._dials = 0
         self._incoming: dict[Peer, Connection] = {}
         self._served: dict[Connection, None] = {}
-        self._inbox: deque[tuple[Arrival, Pipe[Frame] | None]] = deque()
+        self._inbox: list[tuple[Arrival, Pipe[Frame] | None]] = []
         self._flushing = False
         self._closed = False
 
@@ -518,28 +526,36 @@ class SimTransport:
 
     def _flush(self) -> None:
         self._flushing = False
+        inbox, self._inbox = self._inbox, []
         arrivals: list[Arrival] = []
-        room, inbox, counters = self.settings.drain, self._inbox, self.counters
-        while inbox and room > 0:
-            arrival, pipe = inbox.popleft()
+        room, counters = self.settings.drain, self.counters
+        for index, (arrival, pipe) in enumerate(inbox):
             count = len(arrival.frames)
             if count > room:
-                rest = list(arrival.frames[room:])
-                if isinstance(arrival, Arrived):
-                    inbox.appendleft((Arrived(arrival.peer, rest), pipe))
-                    arrival = Arrived(arrival.peer, arrival.frames[:room])
-                else:
-                    inbox.appendleft((Undeliverable(arrival.peer, rest, arrival.reason), pipe))
-                    arrival = Undeliverable(arrival.peer, arrival.frames[:room], arrival.reason)
+                arrival, rest = _split(arrival, room)
+                inbox[index] = rest, pipe
+                self._inbox = inbox[index:]
                 count = room
             room -= count
+            if count == 0:
+                break
             if pipe is not None:
                 pipe.taken(count)
                 counters.frames_received += count
                 for frame in arrival.frames:
                     counters.bytes_received += sum(map(len, frame))
             arrivals.append(arrival)
-        if inbox:
+            if self._inbox:
+                break
+        if self._inbox:
             self._flush_soon()
         if arrivals and self._sink is not None:
             self._sink(arrivals)
+
+
+def _split(arrival: Arrival, at: int) -> tuple[Arrival, Arrival]:
+    """The first `at` frames, and the others."""
+    one, other = list(arrival.frames[:at]), list(arrival.frames[at:])
+    if isinstance(arrival, Arrived):
+        return Arrived(arrival.peer, one), Arrived(arrival.peer, other)
+    return Undeliverable(arrival.peer, one, arrival.reason), Undeliverable(arrival.peer, other, arrival.reason)

@@ -19,8 +19,8 @@ from palm.sim.transport import Fabric, TransportSettings
 
 
 class World:
-    """Made from a seed. Keep `palm.sim.sandbox.installed()` around the runs of it whose user code asks for the time, for
-    chance, or for what a simulated process cannot have."""
+    """Made from a seed. Keep `palm.sim.sandbox.installed()` around the runs of it whose user code asks for the time,
+    for chance, or for what a simulated process cannot have."""
 
     def __init__(self, seed: int) -> None:
         self.kernel = Kernel(seed)
@@ -43,8 +43,9 @@ class World:
         clock_offset: int = 0,
         drift_ppm: int = 0,
     ) -> Host:
-        """A new process. `place` is a host of the network, by default one of the process's own name; a name that was used
-        before is a restart, and its former life must have ended. `service` is how long its user code takes a message.
+        """A new process. `place` is a host of the network, by default one of the process's own name; a name that was
+        used before is a restart, and its former life must have ended. `service` is how long its user code takes a
+        message.
         """
         place = name if place is None else place
         if place not in self.network.hosts:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from palm.net.zmq_reader import SKIP_AT_ONCE
 from palm.ports.transport import Arrived, Frame, Peer
+from palm.testing.conformance.transport import echo_with
 from tests.support.zmq_world import Siege, new_peer
 
 Parts = list[bytes]
@@ -178,12 +179,31 @@ def test_other_socket_types_do_not_desynchronise(
             siege.good_is_served()
 
 
-def test_a_second_peer_under_a_living_id_steals_nothing(siege: Siege, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """Whoever comes with the good peer's id is not heard, and the answers still go to the good peer."""
-    siege.heard()
+def test_a_new_connection_under_a_living_id_is_heard(siege: Siege, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """A peer that is back before the end of its old connection was noticed is the one to talk to, in both directions."""
+    peer = new_peer("back-again")
+    with stranger(context, siege, peer.encode()) as old, stranger(context, siege, peer.encode()) as new:
+        for socket in (old, new):
+            siege.heard()
+            socket.send(b"hello")
+            assert siege.run_until(lambda: bool(siege.server.inbox.received(peer)))
+        siege.server.inbox.react = echo_with(siege.server)
+        new.send(b"question")
+        assert siege.run_until(lambda: bool(new.poll(0)))
+        assert new.recv() == b"question"
+    siege.good_is_served()
+
+
+def test_a_thief_of_an_id_is_forgotten_when_it_leaves(siege: Siege, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Who knows the good peer's id can disturb it (only CURVE prevents that), but no longer than it stays."""
     with stranger(context, siege, siege.good.peer.encode()) as thief:
         thief.send(b"it is me")
-        for _ in range(50):
-            siege.good_is_served()
-        assert not thief.poll(200)
-    assert (b"it is me",) not in siege.server.inbox.received()
+        assert siege.run_until(lambda: (b"it is me",) in siege.server.inbox.received(siege.good.peer))
+    siege.good.inbox.arrivals.clear()
+
+    def served_again() -> bool:
+        siege.good.transport.send(siege.server.peer, (b"and now?",))
+        return (b"and now?",) in siege.good.inbox.received(siege.server.peer)
+
+    assert siege.run_until(served_again)
+    siege.heard()

@@ -1,4 +1,5 @@
-"""A small world with a bit of everything, for the test that compares runs in several processes: prints what came of it."""
+"""A small world with a bit of everything, for the test that compares runs in several processes: prints what came of
+it."""
 
 from __future__ import annotations
 
@@ -7,10 +8,11 @@ import random
 import sys
 import time
 import uuid
+from functools import partial
 
 from palm.errors import RegistryError
 from palm.ports.registry import Revision
-from palm.ports.transport import Arrival, Arrived
+from palm.ports.transport import Arrival, Arrived, Peer
 from palm.sim import sandbox
 from palm.sim.draws import LogNormal
 from palm.sim.host import Host
@@ -34,14 +36,19 @@ async def handle_async(item: bytes) -> bytes:
 def serve(host: Host) -> None:
     executor = host.executor("e")
 
+    def answer(peer: Peer, outcomes: list[bytes]) -> None:
+        for outcome in outcomes:
+            host.transport.send(peer, (outcome,))
+
+    def answer_one(peer: Peer, index: int, outcome: bytes) -> None:
+        host.transport.send(peer, (outcome,))
+
     def sink(arrivals: list[Arrival]) -> None:
         for arrival in arrivals:
             if isinstance(arrival, Arrived):
-                peer = arrival.peer
                 items = [frame[0] for frame in arrival.frames]
-                send = host.transport.send
-                executor.execute("f", handle, items, lambda got, peer=peer: [send(peer, (part,)) for part in got])
-                executor.execute_async(handle_async, items, lambda _, part, peer=peer: send(peer, (part,)))
+                executor.execute("f", handle, items, partial(answer, arrival.peer))
+                executor.execute_async(handle_async, items, partial(answer_one, arrival.peer))
 
     host.transport.start(sink)
 

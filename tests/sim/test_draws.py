@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-import pytest
 
 from palm.errors import BadRequest
 from palm.sim.draws import Distribution, Empirical, Fixed, Key, LogNormal, Mix, Normal, Uniform

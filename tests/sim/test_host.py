@@ -24,7 +24,7 @@ def host_of(service: Distribution = ZERO, **options: Any) -> Host:
     return World(7).host("one", service=service, **options)
 
 
-# -- time --------------------------------------------------------------------------------------------------------------
+# -- time ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_drifting_clock_keeps_its_timers_true() -> None:
@@ -65,11 +65,12 @@ def test_draws_differ_by_name_ordinal_process_and_life() -> None:
     assert len({first, *others}) == 5
 
 
-# -- dying and freezing --------------------------------------------------------------------------------------------------
+# -- dying and freezing ----------------------------------------------------------------------------------------------
 
 
 def test_a_crash_is_a_fence_before_it_is_anything_else() -> None:
-    """Timers, tasks and user code of the dead do nothing more; `finally` blocks run, and what they do reaches nobody."""
+    """Timers, tasks and user code of the dead do nothing more; `finally` blocks run, and what they do reaches
+    nobody."""
     world = World(7)
     one, two = world.host("one"), world.host("two")
     seen: list[str] = []
@@ -139,7 +140,7 @@ def test_an_exception_in_a_process_ends_the_run() -> None:
         host.kernel.run()
 
 
-# -- gates -------------------------------------------------------------------------------------------------------------
+# -- gates -----------------------------------------------------------------------------------------------------------
 
 
 def test_waiting_at_a_gate_from_outside_runs_the_world() -> None:
@@ -171,7 +172,7 @@ def test_a_gate_in_a_callback_is_refused() -> None:
         host.kernel.run()
 
 
-# -- user code ---------------------------------------------------------------------------------------------------------
+# -- user code -------------------------------------------------------------------------------------------------------
 
 
 def run_batch(host: Host, run: Callable[[Any], Any], items: list[Any]) -> list[tuple[int, list[Any]]]:
@@ -294,7 +295,7 @@ def test_coroutines_run_beside_each_other() -> None:
     assert done == [(index, index * 2, 3 * S // 2) for index in range(10)]
 
 
-# -- the whole -----------------------------------------------------------------------------------------------------------
+# -- the whole -------------------------------------------------------------------------------------------------------
 
 SCRIPT = Path(__file__).with_name("small_world.py")
 

@@ -65,8 +65,8 @@ def test_a_short_cut_loses_frames_and_keeps_the_link() -> None:
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize("ends", [("client", "server"), ("server", "client")])
 def test_a_long_cut_breaks_the_link_either_way(ends: tuple[str, str], both: bool) -> None:
-    """Cut in either direction for longer than 2 s, the dialer finds its link down: what it sends then is held, comes back
-    as unreachable after the connect timeout, and the one who was dialed no longer knows the dialer."""
+    """Cut in either direction for longer than 2 s, the dialer finds its link down: what it sends then is held, comes
+    back as unreachable after the connect timeout, and the one who was dialed no longer knows the dialer."""
     pair = Pair()
     pair.ask(b"hello")
     pair.run(0.01)
@@ -151,7 +151,8 @@ def test_a_frozen_receiver_gets_what_waited_when_it_thaws() -> None:
 
 
 def test_a_frozen_receiver_fills_up_and_then_its_link_breaks() -> None:
-    """Up to the high-water mark frames wait for it, the next come back as full; after 2 s of silence the link is down."""
+    """Up to the high-water mark frames wait for it, the next come back as full; after 2 s of silence the link is
+    down."""
     settings = TransportSettings(connect_timeout_s=1.0, high_water_frames=10)
     pair = Pair(settings)
     pair.server.freeze()

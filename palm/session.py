@@ -1,0 +1,429 @@
+"""What `Client` and `AsyncClient` share: connecting, calling and waiting, as steps that decide and do not wait.
+
+A step is a generator. It yields how long to wait for its gate (seconds; None: until it opens), and is told whether it opened;
+what it returns or raises is the caller's. `palm.client` performs steps by blocking a thread, `palm.aclient` by awaiting a
+future. `open` is the gate's own `open`: any thread may call it, and a step looks for itself what happened.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import Any, AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence, TypeVar
+
+from palm.calls import CallJob
+from palm.core.message import Instance
+from palm.core.names import check_name
+from palm.core.route import Route, parse_route
+from palm.errors import BadRequest, NoSuchServer, PalmError, PayloadTooLarge, WaitTimeout, did_you_mean
+from palm.jobs import Errors, FeedMaker, Job, Outcome, closed
+from palm.runtime.engine import ClientEngine
+from palm.runtime.portal import World
+from palm.runtime.survey import Standing, survey
+
+READY_S = 30.0
+"""How long a job waits for its servers to appear, where the caller names no time."""
+
+STALL_S = 60.0
+"""How long a job without a sign of life from any stage is waited for, where the caller names no time."""
+
+CALL_S = 60.0
+
+CLOSED_S = 10.0
+"""A host's thread that does not answer for this long is gone."""
+
+LOOK_S = 1.0
+"""A wait for a result looks around this often: for a stall, and for a client that was closed meanwhile."""
+
+REGISTRY_S = 5.0
+"""For one request to the registry, over all its endpoints, where the caller's `timeout` is not shorter."""
+
+Value = TypeVar("Value")
+Open = Callable[[], None]
+Steps = Generator["float | None", bool, Value]
+
+
+def open_world(
+    etcd: str | Sequence[str] | None,
+    namespace: str,
+    name: str,
+    *,
+    timeout: float | None = None,
+    user: str = "",
+    password: str = "",
+    ca: str = "",
+    cert: str = "",
+    key: str = "",
+) -> World:
+    """The real world. Imported late: a simulated client needs neither ZeroMQ nor gRPC."""
+    import logging
+
+    from palm.net.etcd.settings import EtcdSettings
+    from palm.net.world import NetWorld
+
+    settings = EtcdSettings(
+        endpoints=endpoints_of(etcd),
+        user=user,
+        password=password,
+        ca=ca,
+        cert=cert,
+        key=key,
+        timeout_s=min(REGISTRY_S, check_seconds("timeout", timeout) or REGISTRY_S),
+    )
+    return NetWorld(
+        settings,
+        cluster=check_name("namespace", namespace),
+        name=check_name("client", name),
+        log=logging.getLogger("palm.client").info,
+    )
+
+
+def endpoints_of(etcd: str | Sequence[str] | None) -> tuple[str, ...]:
+    """`etcd` as given, else PALM_ETCD, else the local default; several are separated by commas."""
+    if etcd is None:
+        etcd = os.environ.get("PALM_ETCD") or "127.0.0.1:2379"
+    return tuple(part.strip() for part in etcd.split(",")) if isinstance(etcd, str) else tuple(etcd)
+
+
+def check_seconds(name: str, value: float | None) -> float | None:
+    """`value` itself, when it is a time above 0 or None; else `BadRequest` that names the argument."""
+    if value is not None and not 0 < value < 1e9:
+        raise BadRequest(f"{name} is {value!r}; a number of seconds above 0 is needed, or None")
+    return value
+
+
+class Session:
+    """One client's connection, jobs and calls. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        timeout: float | None,
+        ready_timeout: float | None,
+        window: int,
+        window_bytes: int,
+        max_payload_bytes: int,
+    ) -> None:
+        self.world = world
+        self.timeout = check_seconds("timeout", timeout)
+        self._ready_timeout = check_seconds("ready_timeout", ready_timeout)
+        self._window = window
+        self._window_bytes = window_bytes
+        self._max_payload_bytes = max_payload_bytes
+        self._lock = threading.Lock()
+        self._engine: ClientEngine | None = None
+        self._failure: PalmError | None = None
+        self._begun = False
+        self._connecting: list[Open] = []
+        self._jobs: dict[int, Job] = {}
+        self._calls: dict[tuple[Route, float], CallJob] = {}
+        self._latest: Job | None = None
+        self.is_closed = False
+
+    def connect(self, open: Open) -> Steps[ClientEngine]:
+        """The engine, started at the first use. Raises RegistryUnavailable or AuthRefused."""
+        with self._lock:
+            if self.is_closed:
+                raise closed()
+            if self._engine is not None:
+                return self._engine
+            self._connecting.append(open)
+            first, self._begun = not self._begun, True
+        if first:
+            self.world.begin(self._started)
+        while self._engine is None:
+            if self._failure is not None:
+                raise self._failure
+            if self.is_closed:
+                raise closed()
+            yield LOOK_S  # the registry adapter's own deadline ends this
+        return self._engine
+
+    def _started(self, engine: ClientEngine | None, error: PalmError | None) -> None:
+        self._engine, self._failure = engine, error
+        with self._lock:
+            waiting, self._connecting = self._connecting, []
+        for open in waiting:
+            open()
+
+    def close(self) -> bool:
+        """Let no source run on. True for the first to close, who is to end the world then."""
+        with self._lock:
+            if self.is_closed:
+                return False
+            self.is_closed = True
+        for job in list(self._jobs.values()):
+            job.stop_source()
+        return True
+
+    # -- jobs ---------------------------------------------------------------------------------------------------------
+
+    def job(
+        self,
+        payloads: Iterable[bytes] | AsyncIterable[bytes],
+        route: str | Sequence[str],
+        *,
+        ordered: bool,
+        errors: Errors,
+        deadline: float | None,
+        at_most_once: bool,
+        window: int | None,
+    ) -> Job:
+        """Describe a job. Nothing is sent before `start`."""
+        self._latest = Job(
+            payloads,
+            parse_route(route),
+            ordered=ordered,
+            errors=errors,
+            deadline_s=check_seconds("deadline", deadline),
+            at_most_once=at_most_once,
+            window=window or self._window,
+            window_bytes=self._window_bytes,
+            max_payload_bytes=self._max_payload_bytes,
+        )
+        return self._latest
+
+    def to_submit(self, job: Job | None) -> Job:
+        """The job itself, or the last one that was described; each is submitted once."""
+        job = job or self._latest
+        if job is None:
+            raise ValueError("there is no job: describe one with client.job(payloads, route)")
+        if job.was_submitted:
+            raise ValueError("the job was submitted before: describe a new one")
+        job.was_submitted = True
+        return job
+
+    def start(self, engine: ClientEngine, job: Job, open: Open, make_feed: FeedMaker | None = None) -> None:
+        """Begin to send; `open` is called whenever there is something new to look at."""
+        self._jobs[id(job)] = job
+        self.world.submit(lambda: job.open(self.world, engine, open, make_feed))
+
+    def forget(self, job: Job) -> None:
+        self._jobs.pop(id(job), None)
+
+    def call(
+        self, open: Open, route: str | Sequence[str], payload: bytes, timeout: float | None
+    ) -> Steps[bytes]:
+        """One message, and its result; raises what became of it instead."""
+        stages = parse_route(route)
+        self._check_payload(stages, payload)
+        limit_s = check_seconds("timeout", timeout) or self.timeout or CALL_S
+        ready_s = min(limit_s, self._ready_timeout or limit_s)
+        engine = yield from self.connect(open)
+        now = engine.host.now
+        answers: list[bytes | PalmError] = []
+        calls: list[CallJob] = []
+
+        def answer(value: bytes | PalmError) -> None:
+            answers.append(value)
+            open()
+
+        def start() -> None:
+            calls.append(self._standing_job(engine, stages, limit_s))
+            calls[0].call(payload, answer)
+
+        self.world.submit(start)
+        begin = now()
+        try:
+            while not answers:
+                waited_s = (now() - begin) / 1e9
+                due_s = limit_s if calls and calls[0].is_ready else ready_s
+                if waited_s >= due_s:
+                    raise (yield from self._call_overdue(open, engine, calls, stages, due_s))
+                yield due_s - waited_s
+        finally:
+            if not answers:
+                self._forget_call(calls, answer)
+        value = answers[0]
+        if isinstance(value, bytes):
+            return value
+        raise value
+
+    def _standing_job(self, engine: ClientEngine, route: Route, limit_s: float) -> CallJob:
+        """On the host's thread. One for each route and order of magnitude of the limit, however many limits there are."""
+        deadline_s = 2.0 ** (math.ceil(4 * math.log2(1.05 * limit_s)) / 4)
+        standing = self._calls.get((route, deadline_s))
+        if standing is None or standing.error is not None:
+            standing = self._calls[route, deadline_s] = CallJob(engine, route, deadline_s)
+        return standing
+
+    def _forget_call(self, calls: list[CallJob], answer: Callable[[bytes | PalmError], None]) -> None:
+        try:
+            self.world.submit(lambda: calls[0].forget(answer) if calls else None)
+        except PalmError:
+            pass  # the client is closed: nothing waits any more
+
+    def _call_overdue(
+        self, open: Open, engine: ClientEngine, calls: list[CallJob], route: Route, waited_s: float
+    ) -> Steps[PalmError]:
+        if not calls:
+            return WaitTimeout(f"call to {route[0]}: the client's thread did not answer within {waited_s:g} s")
+        number = calls[0].number
+        missing = yield from self.ask(open, lambda: engine.node.missing(number))
+        if missing:
+            return (yield from self.no_such_server(open, missing, waited_s))
+        described = yield from self.ask(open, lambda: engine.describe(number))
+        return WaitTimeout(f"no answer from {' -> '.join(map(str, route))} within {waited_s:g} s: {described}")
+
+    def _check_payload(self, route: Route, payload: bytes) -> None:
+        if not isinstance(payload, bytes):
+            hint = ": encode it, e.g. text.encode()" if isinstance(payload, str) else ""
+            raise TypeError(f"the payload of a call to {route[0]} is {type(payload).__name__}, bytes are needed{hint}")
+        if len(payload) > self._max_payload_bytes:
+            raise PayloadTooLarge(
+                f"call to {route[0]}: payload of {len(payload)} bytes exceeds {self._max_payload_bytes} "
+                "(raise max_payload_bytes, or split it)"
+            )
+
+    # -- who lives ----------------------------------------------------------------------------------------------------
+
+    def instances(self, open: Open) -> Steps[list[Instance]]:
+        """Every instance of the cluster, as the registry shows it now."""
+        engine = yield from self.connect(open)
+        return (yield from self.run(open, engine.instances))
+
+    def survey(self, open: Open) -> Steps[list[Standing]]:
+        """Every instance, and how it says that it stands."""
+        engine = yield from self.connect(open)
+        return (yield from self.run(open, lambda: survey(engine)))
+
+    def no_such_server(self, open: Open, missing: list[str], waited_s: float) -> Steps[PalmError]:
+        """The error for a route whose servers did not appear: what exists, and which name is near."""
+        try:
+            instances = yield from self.instances(open)
+        except PalmError as error:
+            return NoSuchServer(f"no live instance of server {', '.join(missing)} after {waited_s:g} s; {error}")
+        known = sorted({instance.server for instance in instances})
+        names = ", ".join(repr(name) + did_you_mean(name, known) for name in missing)
+        there = f"there are {', '.join(known)}" if known else "no server is registered"
+        return NoSuchServer(
+            f"no live instance of server {names} after {waited_s:g} s; {there} "
+            "(start it with `palm run`, and check --etcd and --namespace on both sides)"
+        )
+
+    # -- on the host's thread -----------------------------------------------------------------------------------------
+
+    def ask(self, open: Open, question: Callable[[], Value]) -> Steps[Value]:
+        """Call it on the host's thread; its value."""
+        answers: list[Value] = []
+
+        def ask() -> None:
+            answers.append(question())
+            open()
+
+        self.world.submit(ask)
+        while not answers:
+            if not (yield CLOSED_S) and not answers:
+                raise closed()
+        return answers[0]
+
+    def run(self, open: Open, make: Callable[[], Awaitable[Value]]) -> Steps[Value]:
+        """Run a coroutine on the client's world; its value, or what it raises."""
+        engine = yield from self.connect(open)
+        values: list[Value] = []
+        errors: list[PalmError] = []
+        ended: list[bool] = []
+
+        async def main() -> None:
+            try:
+                values.append(await make())
+            except PalmError as error:
+                errors.append(error)
+            finally:
+                ended.append(True)
+                open()
+
+        self.world.submit(lambda: _spawn(engine, main()))
+        while not ended:
+            yield LOOK_S  # registry calls have deadlines of their own
+            if self.is_closed:
+                raise closed()
+        if errors:
+            raise errors[0]
+        return values[0]
+
+
+class Turns:
+    """The turns of one submitted job's iterator: when there is an outcome, when to give up, and what the caller gets."""
+
+    def __init__(self, session: Session, job: Job, engine: ClientEngine, timeout: float | None) -> None:
+        self.job = job
+        self._session = session
+        self._engine = engine
+        self._timeout = check_seconds("timeout", timeout) or session.timeout
+        self._ready_s = session._ready_timeout or self._timeout or READY_S
+        self._finished = False
+
+    def hands_out(self, error: PalmError) -> bool:
+        """Whether an outcome that is no result goes to the caller in place of one; raises it where that was asked for."""
+        if self.job.errors == "raise":
+            raise error
+        return self.job.errors == "yield"
+
+    def take_error(self) -> BaseException | None:
+        """Why the job as a whole failed, once; None where it did not."""
+        error, self.job.error = self.job.error, None
+        return error
+
+    def wait(self, open: Open) -> Steps[Outcome | None]:
+        """The next outcome, once there is one; None at the end of the job. Raises WaitTimeout or NoSuchServer."""
+        job, now = self.job, self._engine.host.now
+        job.settle()
+        begin = now()
+        while True:
+            ended = job.has_ended  # read before the look: nothing is delivered after it
+            outcome = job.pop()
+            if outcome is not None:
+                return outcome
+            if ended:
+                yield from self._finish(open)
+                return None
+            waited_s = (now() - begin) / 1e9
+            left_s = self._left(waited_s)
+            if left_s <= 0:
+                raise (yield from self._overdue(open, waited_s))
+            yield min(LOOK_S, left_s)
+            if self._session.is_closed and job.number is None:
+                raise closed()
+
+    def _left(self, waited_s: float) -> float:
+        """How much longer to wait for what is waited for now."""
+        job, engine = self.job, self._engine
+        if not job.is_ready:
+            return min(self._ready_s, self._timeout or self._ready_s) - waited_s
+        if self._timeout is not None:
+            return self._timeout - waited_s
+        progress_at = None if job.number is None else engine.progress_at(job.number)
+        if progress_at is None:
+            return LOOK_S
+        return STALL_S - min(waited_s, (engine.host.now() - progress_at) / 1e9)
+
+    def _overdue(self, open: Open, waited_s: float) -> Steps[PalmError]:
+        session, engine, job, number = self._session, self._engine, self.job, self.job.number
+        waited_s = round(waited_s, 1)
+        if number is None:
+            return WaitTimeout(f"no result within {waited_s:g} s: the client's thread does not answer")
+        missing = yield from session.ask(open, lambda: engine.node.missing(number))
+        if missing and not job.is_ready:
+            job.cancel()
+            return (yield from session.no_such_server(open, missing, waited_s))
+        described = yield from session.ask(open, job.describe)
+        return WaitTimeout(f"no result within {waited_s:g} s: {described}")
+
+    def _finish(self, open: Open) -> Steps[None]:
+        """The last outcome was taken: the ledger must add up."""
+        session, engine, job, number = self._session, self._engine, self.job, self.job.number
+        job.settle()
+        if self._finished or number is None:
+            return
+        self._finished = True
+        session.forget(job)
+        if not session.is_closed:
+            yield from session.ask(open, lambda: engine.close(number))
+        assert job.ledger.adds_up, f"the ledger does not add up: {job.ledger}"
+
+
+def _spawn(engine: ClientEngine, coroutine: Any) -> None:
+    engine.host.spawn(coroutine, "client.run")

@@ -1,0 +1,90 @@
+"""The first scenario: it holds, it replays, and it breaks when what protects it is taken out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palm.core import client as client_module
+from palm.errors import HarnessError
+from palm.sim.checkers import Verdict
+from palm.sim.scenario.scenario import Scenario, load
+from palm.sim.simulation import Result, run
+from tests.support.twin import twin
+
+ROOT = Path(__file__).parents[2]
+PARTITION = ROOT / "scenarios" / "partition.yaml"
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return load(PARTITION)
+
+
+@pytest.fixture(scope="module")
+def pinned(scenario: Scenario) -> list[Result]:
+    return [run(scenario, seed) for seed in scenario.runs.seeds.pinned]
+
+
+def test_the_partition_loses_nothing_on_the_pinned_seeds(pinned: list[Result]) -> None:
+    """Every expectation of the file holds, and the ledger is exact."""
+    for result in pinned:
+        assert [check for check in result.checks if check.verdict is not Verdict.HOLDS] == []
+        assert result.verdict is Verdict.HOLDS
+        assert result.ledger.adds_up and result.ledger.delivered == result.ledger.sent == 10_000
+
+
+def test_another_seed_gives_another_trace(pinned: list[Result]) -> None:
+    """The seed decides the course of events."""
+    assert len({result.trace_hash for result in pinned}) == len(pinned)
+
+
+def _simulate(seed: int, hash_seed: str) -> dict[str, Any]:
+    run = subprocess.run(
+        [sys.executable, "-m", "palm", "simulate", str(PARTITION), "--seed", str(seed), "--json"],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    shown: dict[str, Any] = json.loads(run.stdout)
+    return shown
+
+
+def test_one_seed_gives_one_trace_in_processes_with_different_hash_seeds(pinned: list[Result]) -> None:
+    """A run is a function of its seed: not of the process, nor of the order of sets."""
+    first, second = _simulate(7, "1"), _simulate(7, "2")
+    assert first["trace_hash"] == second["trace_hash"] == pinned[0].trace_hash
+    assert first["events"] == second["events"]
+
+
+def test_without_retries_the_partition_loses_messages(scenario: Scenario) -> None:
+    """The scenario needs the line by which an overdue message is sent again."""
+    line = "        job.waiting.append(Waiting(left, attempt, flight.expires, link))\n"
+    with twin(client_module, line, ""):
+        result = run(scenario, 7)
+    broken = {check.check for check in result.checks if check.verdict is Verdict.BROKEN}
+    assert result.verdict is Verdict.BROKEN and "exactly-once" in broken
+
+
+def test_without_the_memory_of_what_has_ended_the_partition_breaks(scenario: Scenario) -> None:
+    """The scenario needs the line by which the client drops what it already has."""
+    line = "    known = [i for i, sequence in enumerate(sequences) if sequence in rows]\n"
+    with twin(client_module, line, "    known = list(range(len(sequences)))\n"), pytest.raises(HarnessError, match="KeyError"):
+        run(scenario, 7)
+
+
+def test_the_fault_free_twin_of_a_twin_holds(scenario: Scenario) -> None:
+    """A twin changes what it says and nothing else: with the same line put back, the run is the same."""
+    line = "    known = [i for i, sequence in enumerate(sequences) if sequence in rows]\n"
+    with twin(client_module, line, line):
+        result = run(scenario, 7)
+    assert result.verdict is Verdict.HOLDS
