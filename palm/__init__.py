@@ -3,8 +3,8 @@
 from palm.aclient import AsyncClient
 from palm.client import Client
 from palm.errors import (
-    DeadlineExpired,
     DeadLettered,
+    DeadlineExpired,
     HandlerFailed,
     JobCancelled,
     MessageFailed,

@@ -1,6 +1,5 @@
-"""`AsyncClient`: the twin of `palm.client.Client` for coroutines. What both decide is `palm.session`; here is how it waits.
-
-It waits on futures of the running loop, which other threads reach by `call_soon_threadsafe`, and starts no thread of its own.
+"""`AsyncClient`: the twin of `palm.client.Client` for coroutines. What both decide is `palm.session`; here is how it
+waits: on futures of the running loop, which other threads reach by `call_soon_threadsafe`. It starts no thread itself.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from palm.jobs import Errors, FeedMaker, Job
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
-from palm.session import CLOSED_S, Open, Session, Steps, Turns, open_world
+from palm.session import CLOSED_S, Open, Session, Steps, open_world
+from palm.turns import Turns
 
 FAIR = 128
 """Results handed out in a row before other tasks of the loop get their turn."""
@@ -27,9 +27,9 @@ Value = TypeVar("Value")
 class AsyncClient:
     """Streams jobs through the servers of a cluster, for coroutines. Use it in an `async with` block, or `aclose` it.
 
-    Arguments, results, errors and time limits are those of `palm.Client`. Sources may be iterables or async iterables: an
-    async one is iterated as a task of the caller's loop, a plain one beside it, so that it may block. Belongs to one event
-    loop; its methods may run in many tasks at once, the results of one job in one.
+    Arguments, results, errors and time limits are those of `palm.Client`. Sources may be iterables or async iterables:
+    an async one is iterated as a task of the caller's loop, a plain one beside it, so that it may block. Belongs to one
+    event loop; its methods may run in many tasks at once, the results of one job in one.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class AsyncClient:
         return self.submit(job, timeout=timeout, progress=progress)
 
     async def call(self, route: str | Sequence[str], payload: bytes, *, timeout: float | None = None) -> bytes:
-        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (default 60 s)."""
+        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
         await self.connect()
         return await _perform(lambda open: self._session.call(open, route, payload, timeout))
 

@@ -15,7 +15,8 @@ from palm.ports.host import Gate
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
-from palm.session import Open, Session, Steps, Turns, open_world
+from palm.session import Open, Session, Steps, open_world
+from palm.turns import Turns
 
 Value = TypeVar("Value")
 
@@ -24,8 +25,8 @@ class Client:
     """Streams jobs through the servers of a cluster. Use it in a `with` block, or `close` it.
 
     `etcd` is an endpoint `host:port`, several separated by commas, or a sequence of them; default: the environment
-    variable PALM_ETCD, then 127.0.0.1:2379. `namespace` is the cluster. `timeout` (seconds) is the default for everything
-    that waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter. It
+    variable PALM_ETCD, then 127.0.0.1:2379. `namespace` is the cluster. `timeout` (seconds) is the default for all that
+    waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter. It
     connects at the first use. Safe to use from several threads; each job belongs to one.
     """
 
@@ -95,8 +96,8 @@ class Client:
     ) -> Job:
         """Describe a job: `payloads`, any iterable of bytes, along `route`, a list of `"server.function"`.
 
-        Nothing is sent before `submit`. `ordered`: results in the order sent. `errors`: see `Job`. `deadline`: seconds that
-        each message has from its first sending. `window`: messages under way at one time.
+        Nothing is sent before `submit`. `ordered`: results in the order sent. `errors`: see `Job`. `deadline`: seconds
+        that each message has from its first sending. `window`: messages under way at one time.
         """
         return self._session.job(
             payloads,
@@ -113,8 +114,9 @@ class Client:
     ) -> Iterator[bytes]:
         """Start the job (the last one described, by default) and iterate over its results as they come.
 
-        `timeout` (seconds) bounds each wait for the next result: `WaitTimeout` says what was waited for, and iterating on is
-        allowed. Without it a wait ends when no stage shows a sign of life for a minute. `progress` shows a bar on a terminal.
+        `timeout` (seconds) bounds each wait for the next result: `WaitTimeout` says what was waited for, and iterating
+        on is allowed. Without it a wait ends when no stage shows a sign of life for a minute. `progress` shows a bar on
+        a terminal.
         """
         job = self._session.to_submit(job)
         engine = self.connect()
@@ -142,7 +144,7 @@ class Client:
         return self.submit(job, timeout=timeout, progress=progress)
 
     def call(self, route: str | Sequence[str], payload: bytes, *, timeout: float | None = None) -> bytes:
-        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (default 60 s)."""
+        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
         self.connect()
         return self._perform(lambda open: self._session.call(open, route, payload, timeout))
 

@@ -12,8 +12,8 @@ from palm.core.message import Failure, Payload, Status
 from palm.core.route import Route
 from palm.errors import (
     ClientClosed,
-    DeadlineExpired,
     DeadLettered,
+    DeadlineExpired,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -32,15 +32,15 @@ Chunk = tuple[list[int], list[Payload], "list[int] | None"]
 Outcome = tuple[int, "bytes | PalmError"]
 
 FeedMaker = Callable[[Callable[[list[bytes]], None], Callable[["BaseException | None"], None]], Feed]
-"""Makes the feed of a job from its two ends: where payloads go, and who is told of the source's end. On the host's thread."""
+"""Makes a job's feed from its two ends: where payloads go, and who is told of the source's end. On the host's thread."""
 
 
 class Job:
-    """One job: what is to be sent where, and what has become of it. Made by `Client.job`; sending starts with `Client.submit`.
+    """One job: what is to be sent where, and what has become of it. Made by `Client.job`; `Client.submit` starts it.
 
     `errors` says what becomes of messages that end without a result: "raise" raises their error from `next` (and a later
-    `next` goes on: the rest of the job does too), "yield" yields the error object in place of a result, "skip" leaves them to the
-    ledger.
+    `next` goes on: the rest of the job does too), "yield" yields the error object in place of a result, "skip" leaves
+    them to the ledger.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Job:
     def open(
         self, world: World, engine: ClientEngine, wake: Callable[[], None], make_feed: FeedMaker | None = None
     ) -> None:
-        """Start, on the host's thread. `wake` is called whenever there is something new to look at. `make_feed` reads the
-        source where the world's own feed cannot."""
+        """Start, on the host's thread. `wake` is called whenever there is something new to look at. `make_feed` reads
+        the source where the world's own feed cannot."""
         self._world, self._engine, self._wake, self._make_feed = world, engine, wake, make_feed
         self.number = engine.new_number()
         engine.open(

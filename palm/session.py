@@ -1,8 +1,8 @@
 """What `Client` and `AsyncClient` share: connecting, calling and waiting, as steps that decide and do not wait.
 
-A step is a generator. It yields how long to wait for its gate (seconds; None: until it opens), and is told whether it opened;
-what it returns or raises is the caller's. `palm.client` performs steps by blocking a thread, `palm.aclient` by awaiting a
-future. `open` is the gate's own `open`: any thread may call it, and a step looks for itself what happened.
+A step is a generator. It yields how long to wait for its gate (seconds; None: until it opens), and is told whether it
+opened; what it returns or raises is the caller's. `palm.client` performs steps by blocking a thread, `palm.aclient` by
+awaiting a future. `open` is the gate's own: any thread may call it, and a step looks for itself what happened.
 """
 
 from __future__ import annotations
@@ -17,16 +17,10 @@ from palm.core.message import Instance
 from palm.core.names import check_name
 from palm.core.route import Route, parse_route
 from palm.errors import BadRequest, NoSuchServer, PalmError, PayloadTooLarge, WaitTimeout, did_you_mean
-from palm.jobs import Errors, FeedMaker, Job, Outcome, closed
+from palm.jobs import Errors, FeedMaker, Job, closed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing, survey
-
-READY_S = 30.0
-"""How long a job waits for its servers to appear, where the caller names no time."""
-
-STALL_S = 60.0
-"""How long a job without a sign of life from any stage is waited for, where the caller names no time."""
 
 CALL_S = 60.0
 
@@ -34,7 +28,7 @@ CLOSED_S = 10.0
 """A host's thread that does not answer for this long is gone."""
 
 LOOK_S = 1.0
-"""A wait for a result looks around this often: for a stall, and for a client that was closed meanwhile."""
+"""A wait looks around this often: for a job that stalls, and for a client that was closed meanwhile."""
 
 REGISTRY_S = 5.0
 """For one request to the registry, over all its endpoints, where the caller's `timeout` is not shorter."""
@@ -108,7 +102,7 @@ class Session:
     ) -> None:
         self.world = world
         self.timeout = check_seconds("timeout", timeout)
-        self._ready_timeout = check_seconds("ready_timeout", ready_timeout)
+        self.ready_timeout = check_seconds("ready_timeout", ready_timeout)
         self._window = window
         self._window_bytes = window_bytes
         self._max_payload_bytes = max_payload_bytes
@@ -210,7 +204,7 @@ class Session:
         stages = parse_route(route)
         self._check_payload(stages, payload)
         limit_s = check_seconds("timeout", timeout) or self.timeout or CALL_S
-        ready_s = min(limit_s, self._ready_timeout or limit_s)
+        ready_s = min(limit_s, self.ready_timeout or limit_s)
         engine = yield from self.connect(open)
         now = engine.host.now
         answers: list[bytes | PalmError] = []
@@ -242,7 +236,7 @@ class Session:
         raise value
 
     def _standing_job(self, engine: ClientEngine, route: Route, limit_s: float) -> CallJob:
-        """On the host's thread. One for each route and order of magnitude of the limit, however many limits there are."""
+        """On the host's thread. Limits are rounded up to a few a route, however many different ones callers name."""
         deadline_s = 2.0 ** (math.ceil(4 * math.log2(1.05 * limit_s)) / 4)
         standing = self._calls.get((route, deadline_s))
         if standing is None or standing.error is not None:
@@ -343,86 +337,6 @@ class Session:
         if errors:
             raise errors[0]
         return values[0]
-
-
-class Turns:
-    """The turns of one submitted job's iterator: when there is an outcome, when to give up, and what the caller gets."""
-
-    def __init__(self, session: Session, job: Job, engine: ClientEngine, timeout: float | None) -> None:
-        self.job = job
-        self._session = session
-        self._engine = engine
-        self._timeout = check_seconds("timeout", timeout) or session.timeout
-        self._ready_s = session._ready_timeout or self._timeout or READY_S
-        self._finished = False
-
-    def hands_out(self, error: PalmError) -> bool:
-        """Whether an outcome that is no result goes to the caller in place of one; raises it where that was asked for."""
-        if self.job.errors == "raise":
-            raise error
-        return self.job.errors == "yield"
-
-    def take_error(self) -> BaseException | None:
-        """Why the job as a whole failed, once; None where it did not."""
-        error, self.job.error = self.job.error, None
-        return error
-
-    def wait(self, open: Open) -> Steps[Outcome | None]:
-        """The next outcome, once there is one; None at the end of the job. Raises WaitTimeout or NoSuchServer."""
-        job, now = self.job, self._engine.host.now
-        job.settle()
-        begin = now()
-        while True:
-            ended = job.has_ended  # read before the look: nothing is delivered after it
-            outcome = job.pop()
-            if outcome is not None:
-                return outcome
-            if ended:
-                yield from self._finish(open)
-                return None
-            waited_s = (now() - begin) / 1e9
-            left_s = self._left(waited_s)
-            if left_s <= 0:
-                raise (yield from self._overdue(open, waited_s))
-            yield min(LOOK_S, left_s)
-            if self._session.is_closed and job.number is None:
-                raise closed()
-
-    def _left(self, waited_s: float) -> float:
-        """How much longer to wait for what is waited for now."""
-        job, engine = self.job, self._engine
-        if not job.is_ready:
-            return min(self._ready_s, self._timeout or self._ready_s) - waited_s
-        if self._timeout is not None:
-            return self._timeout - waited_s
-        progress_at = None if job.number is None else engine.progress_at(job.number)
-        if progress_at is None:
-            return LOOK_S
-        return STALL_S - min(waited_s, (engine.host.now() - progress_at) / 1e9)
-
-    def _overdue(self, open: Open, waited_s: float) -> Steps[PalmError]:
-        session, engine, job, number = self._session, self._engine, self.job, self.job.number
-        waited_s = round(waited_s, 1)
-        if number is None:
-            return WaitTimeout(f"no result within {waited_s:g} s: the client's thread does not answer")
-        missing = yield from session.ask(open, lambda: engine.node.missing(number))
-        if missing and not job.is_ready:
-            job.cancel()
-            return (yield from session.no_such_server(open, missing, waited_s))
-        described = yield from session.ask(open, job.describe)
-        return WaitTimeout(f"no result within {waited_s:g} s: {described}")
-
-    def _finish(self, open: Open) -> Steps[None]:
-        """The last outcome was taken: the ledger must add up."""
-        session, engine, job, number = self._session, self._engine, self.job, self.job.number
-        job.settle()
-        if self._finished or number is None:
-            return
-        self._finished = True
-        session.forget(job)
-        if not session.is_closed:
-            yield from session.ask(open, lambda: engine.close(number))
-        assert job.ledger.adds_up, f"the ledger does not add up: {job.ledger}"
 
 
 def _spawn(engine: ClientEngine, coroutine: Any) -> None:

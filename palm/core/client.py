@@ -54,6 +54,7 @@ class ClientNode:
         # A message that was with an instance when it died is sent alone: at most one such at each instance.
         self._quarantine: dict[Peer, tuple[int, int]] = {}
         self._pauses: dict[int, int] = {}
+        self._next_job = 1
 
     # -- the Node protocol --------------------------------------------------------------------------------------------
 
@@ -99,6 +100,7 @@ class ClientNode:
 
     def _opened(self, event: Opened, now: int) -> list[Effect]:
         identity = JobId(self.peer, self.incarnation, event.number)
+        self._next_job = max(self._next_job, event.number + 1)
         window = Window(event.window, event.window_bytes)
         self.jobs[event.number] = Job(identity, event.route, window, event.deadline, event.at_most_once, now)
         effects: list[Effect] = []
@@ -437,7 +439,8 @@ class ClientNode:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def _tick(self, now: int) -> list[Effect]:
-        effects = self._links.tick(now)
+        open_jobs = tuple(number for number, job in self.jobs.items() if not job.ended)
+        effects = self._links.tick(now, open_jobs, self._next_job)
         for number, job in list(self.jobs.items()):
             effects += self._end(number, job, job.expired(now), Status.EXPIRED)
             for flight in job.overdue(now):

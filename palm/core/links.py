@@ -108,8 +108,8 @@ class Links:
                 link.refused = control
         return []
 
-    def tick(self, now: int) -> list[Effect]:
-        """Ping where it is time; take note of who has gone silent."""
+    def tick(self, now: int, open_jobs: tuple[int, ...] = (), next_job: int = 0) -> list[Effect]:
+        """Ping where it is time, with what a client says of its jobs; take note of who has gone silent."""
         if self._beat_at is None or now < self._beat_at or not self._links:
             return []
         self._number += 1
@@ -121,7 +121,8 @@ class Links:
                 link.heard_at = max(link.heard_at, now - self._beat)
             elif now - link.heard_at > self._suspect:
                 link.suspected = True
-        return [Tell(peer, Ping(self._number)) for peer in self._links]
+        ping = Ping(self._number, open_jobs, next_job)
+        return [Tell(peer, ping) for peer in self._links]
 
     def _hello(self, peer: Peer) -> Tell:
         return Tell(peer, Hello(PROTOCOL_VERSION, peer, self._cluster, self._name))

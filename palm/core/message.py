@@ -133,7 +133,11 @@ class Refused(NamedTuple):
 
 
 class Ping(NamedTuple):
+    """A heartbeat. A client's says which of its jobs are open; those below `next_job` that are not among them are over."""
+
     number: int
+    open_jobs: tuple[int, ...] = ()
+    next_job: int = 0
 
 
 class Pong(NamedTuple):

@@ -86,6 +86,7 @@ class ServerNode:
         self._callers: dict[Peer, int] = {}
         self._sweep_at: int | None = None
         self._memories: dict[tuple[JobId, int], Memory] = {}
+        self._jobs_of: dict[Peer, dict[JobId, None]] = {}
         self._over: dict[JobId, None] = {}
         self._onward: dict[Header, Header] = {}
         self._tickets: dict[int, tuple[Header, int | None, int]] = {}
@@ -167,7 +168,7 @@ class ServerNode:
                 if peer not in self._callers:
                     return [self._stranger(peer)]
                 self._callers[peer] = now
-                return [Tell(peer, self.pong(control.number, now))]
+                return [Tell(peer, self.pong(control.number, now)), *self._forget_ended(peer, control)]
             case Over():
                 return self._job_over(JobId(peer, control.incarnation, control.number))
             case Pong():
@@ -211,13 +212,24 @@ class ServerNode:
         for peer in silent:
             del self._callers[peer]
             self._drop_parked(peer)
-            jobs = {job: None for job, _ in self._memories if job.client == peer}
-            for job in jobs:
+            for job in list(self._jobs_of.get(peer, {})):
                 effects += self._job_over(job)
         self._sweep_at = now + FORGET_SILENT_CALLER if self._callers else None
         return effects
 
+    def _forget_ended(self, client: Peer, ping: Ping) -> list[Effect]:
+        """The word Over may be lost; what a client's heartbeat no longer names is over all the same."""
+        jobs = self._jobs_of.get(client)
+        if not jobs:
+            return []
+        ended = [job for job in jobs if job.number < ping.next_job and job.number not in ping.open_jobs]
+        return [effect for job in ended for effect in self._job_over(job)]
+
     def _job_over(self, job: JobId) -> list[Effect]:
+        jobs = self._jobs_of.get(job.client, {})
+        jobs.pop(job, None)
+        if not jobs:
+            self._jobs_of.pop(job.client, None)
         self._over[job] = None
         if len(self._over) > OVER_REMEMBERED:
             del self._over[next(iter(self._over))]
@@ -245,6 +257,7 @@ class ServerNode:
         memory = self._memories.get(key)
         if memory is None:
             memory = self._memories[key] = Memory()
+            self._jobs_of.setdefault(header.job.client, {})[header.job] = None
         memory.advance(batch.watermark)
 
         fresh = [i for i, sequence in enumerate(batch.sequences) if memory.take(sequence)]

@@ -1,7 +1,7 @@
 """The embedded registry: the rules of `palm.sim.etcd` behind etcd's own v3 API, for development and for tests.
 
 One process, one member, nothing on disk: what it holds ends with it. Any etcd client can talk to it (KV, Lease and
-Watch, and what clients ask beside: Status, MemberList, and Auth as when it is off); a method that is missing answers
+Watch, and what clients ask beside: Status, MemberList, Alarm, and Auth as when it is off); a method that is missing answers
 UNIMPLEMENTED. All state is touched on the event loop only, so one request is one step of the `Etcd`.
 """
 
@@ -38,7 +38,6 @@ RAFT_TERM = 1
 VERSION = "3.5.0+palm"
 """Of the API that is served; etcd's own tools want to read a version."""
 
-MEMBER_LIST_SERVICE, MEMBER_LIST = "etcdserverpb.Cluster", "MemberList"
 _NANOSECONDS = 1_000_000_000
 
 _OPTIONS = (
@@ -163,8 +162,11 @@ class EmbeddedRegistry:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: authentication is not enabled")
 
     async def _member_list(self, _request: bytes, _context: Context) -> bytes:
-        header = convert.header(self._etcd.revision)
-        return convert.member_list(_stamp(header), id=MEMBER_ID, name="palm", url=self._url)
+        header = _stamp(convert.header(self._etcd.revision))
+        return convert.member_list(header, id=MEMBER_ID, name="palm", url=self._url)
+
+    async def _alarm(self, _request: bytes, _context: Context) -> bytes:
+        return convert.no_alarms(_stamp(convert.header(self._etcd.revision)))
 
     # -- the frame -----------------------------------------------------------------------------------------------------
 
@@ -204,7 +206,8 @@ class EmbeddedRegistry:
             wire.WATCH.path: self._watch,
         }
         services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {
-            MEMBER_LIST_SERVICE: {MEMBER_LIST: grpc.unary_unary_rpc_method_handler(self._member_list)}
+            "etcdserverpb.Cluster": {"MemberList": grpc.unary_unary_rpc_method_handler(self._member_list)},
+            wire.STATUS.service: {"Alarm": grpc.unary_unary_rpc_method_handler(self._alarm)},
         }
         for path, behaviour in behaviours.items():
             method = wire.METHODS[path]

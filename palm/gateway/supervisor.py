@@ -1,17 +1,17 @@
 """`--workers N`: one supervisor, N processes of the same command, and a reason for every restart.
 
-The children are the same command line with one worker each, started anew rather than forked. One that dies is started again after
-a pause that doubles while it keeps dying, and falls back once it has lived a while.
+The children are the same command line with one worker each, started anew rather than forked. One that dies is started
+again after a pause that doubles while it keeps dying, and falls back once it has lived a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from dataclasses import dataclass
 
+from palm.gateway.children import dying_with_us
 from palm.gateway.process import ServerOptions, embed_registry_if_alone, say
 
 FIRST_PAUSE_S = 0.5
@@ -58,7 +58,9 @@ async def _keep_alive(child: _Child, name: str, stopping: asyncio.Event) -> int:
     while True:
         begin = loop.time()
         # A session of its own: Ctrl-C reaches the supervisor only, which passes it on once.
-        child.process = await asyncio.create_subprocess_exec(*_command(), start_new_session=True, preexec_fn=_die_with_parent)
+        child.process = await asyncio.create_subprocess_exec(
+            *_command(), start_new_session=True, preexec_fn=dying_with_us()
+        )
         code = await child.process.wait()
         if stopping.is_set():
             return 0 if code == 0 else 1
@@ -85,12 +87,3 @@ def _cause(code: int) -> str:
 def _command() -> list[str]:
     """This command line once more, for one worker. The last --workers on a line is the one that counts."""
     return [sys.executable, *sys.orig_argv[1:], "--workers", "1"]
-
-
-def _die_with_parent() -> None:
-    """A child must not outlive a supervisor that was killed: Linux tells it (PR_SET_PDEATHSIG)."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    if os.getppid() == 1:
-        os._exit(1)

@@ -83,8 +83,8 @@ class NetWorld:
         host.failed.add_done_callback(lambda failed: stopping.set())
         await stopping.wait()
         if host.failed.done():
-            error = host.failed.result()
-            logging.getLogger("palm.client").error("the client stops after an error of PALM's own", exc_info=error)
+            bug = host.failed.result()
+            logging.getLogger("palm.client").error("the client stops after an error of PALM's own", exc_info=bug)
         await engine.aclose()
 
     def submit(self, callback: Callable[[], None]) -> None:

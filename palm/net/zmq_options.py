@@ -80,9 +80,9 @@ def set_common(socket: zmq.Socket[bytes], settings: TransportSettings) -> None:
 
 def set_listening(router: zmq.Socket[bytes]) -> None:
     router.set(zmq.ROUTER_MANDATORY, 1)  # else frames for a peer that is not there vanish without a word
-    # A frozen listener that goes on meets its dialers' new connections before it has seen the end of the old ones. Without
-    # handover it then swallows what comes over the new ones, for good, while they look up: seen in 8 of 15 freezes, with
-    # it in none. The price: who knows a living peer's id can take its answers, so CURVE must bind ids to keys.
+    # A frozen listener that goes on meets its dialers' new connections before the end of their old ones. Without this
+    # it swallows all that comes over the new ones, for good, while they look up: 8 of 15 freezes, with it none.
+    # The price: who knows a living peer's id can take its answers, so CURVE must bind ids to keys.
     router.set(zmq.ROUTER_HANDOVER, 1)
     router.set(zmq.BACKLOG, 1024)  # 100 by default; two hundred servers return at once after an outage
 

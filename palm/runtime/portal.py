@@ -1,6 +1,6 @@
 """How callers outside of a host's thread reach it: the world that a client opens, and how a job's source is fed.
 
-`palm.net.world` implements it with a thread, `palm.sim.world` by running the simulation on. `palm.client` is written
+`palm.net.world` implements it with a thread, `palm.sim.portal` by running the simulation on. `palm.client` is written
 against this and knows neither.
 """
 

@@ -1,6 +1,7 @@
 """Who lives, and how each says that it stands: a client dials every instance of the cluster and hears it twice.
 
-An instance that is registered and does not answer is shown as such: the registry says who holds a lease, the link who is there.
+An instance that is registered and does not answer is shown as such: the registry says who holds a lease, the link who
+is there.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ BUSY_US = 1_000_000
 
 
 class Standing(NamedTuple):
-    """`pong` is the instance's latest word about itself, None where it said none; `rate` the messages per second that it ran
-    between its last two words, by its own clock, None where it said less than two."""
+    """`pong` is the instance's latest word about itself, None where it said none; `rate` the messages per second that it
+    ran between its last two words, by its own clock, None where it said less than two."""
 
     instance: Instance
     pong: Pong | None = None
@@ -87,7 +88,8 @@ async def survey(engine: ClientEngine) -> list[Standing]:
 def _is_known(link: Link | None, first: Pong | None) -> bool:
     if link is None:
         return False
-    return link.refused is not None or (first is not None and link.pong is not None and link.pong.number != first.number)
+    heard_twice = first is not None and link.pong is not None and link.pong.number != first.number
+    return heard_twice or link.refused is not None
 
 
 def _standing(instance: Instance, link: Link | None, first: Pong | None, begin: int, now: int) -> Standing:

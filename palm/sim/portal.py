@@ -80,6 +80,19 @@ class SimWorld:
         self._cluster.engines.pop(self.name, None)
         host.crash()
 
+    def stop(self, stopped: Callable[[], None]) -> None:
+        host, engine = self._host, self._engine
+        if host is None or engine is None or not host.alive:
+            stopped()
+            return
+
+        async def close() -> None:
+            await engine.aclose()
+            self._cluster.engines.pop(self.name, None)
+            stopped()
+
+        host.spawn(close(), "close")
+
     def host_gate(self) -> Gate:
         assert self._host is not None, "begin comes first"
         return self._host.gate()

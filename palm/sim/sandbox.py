@@ -9,6 +9,7 @@ the simulator cannot honour (threads, sockets, processes) is refused with an err
 
 from __future__ import annotations
 
+import copyreg
 import datetime as datetime_module
 import os
 import random
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date as _RealDate
 from datetime import datetime as _RealDatetime
+from functools import partial
 from importlib import import_module
 from random import Random
 from types import ModuleType
@@ -57,12 +59,15 @@ class Surroundings(Protocol):
 _current: Surroundings | None = None
 _owner = 0
 _users = 0
-_undo: list[Callable[[], None]] = []
+_undo: list[Callable[[], object]] = []
 _replaced: dict[int, tuple[object, object]] = {}
 
 
 def enter(surroundings: Surroundings | None) -> Surroundings | None:
-    """From now on, user code sees `surroundings`; what it saw before, to be given to `enter` again afterwards."""
+    """From now on, user code sees `surroundings`; what it saw before, to be given to `enter` again afterwards.
+
+    Puts the replacements in place if nobody has; then they stay until the next `installed` ends.
+    """
     global _current, _owner
     if not _undo:
         _install()
@@ -209,6 +214,16 @@ class _Date(_RealDate, metaclass=_Same):
 
 _STANDS_FOR: dict[type, type] = {_Datetime: _RealDatetime, _Date: _RealDate}
 
+for _stand_in, _real in _STANDS_FOR.items():
+    _stand_in.__module__, _stand_in.__qualname__ = _real.__module__, _real.__qualname__
+
+
+def _reduce(moment: datetime_module.date) -> tuple[Any, ...]:
+    # pickle asks whether `datetime.datetime` still is the class of what it writes: so it writes the stand-in, whose
+    # name is the same, and reads the real one anywhere.
+    stand_in = _Datetime if type(moment) is _RealDatetime else _Date
+    return (stand_in, moment.__reduce_ex__(4)[1])
+
 
 # -- chance ------------------------------------------------------------------------------------------------------------
 
@@ -329,6 +344,9 @@ def _install() -> None:
     _replace(time, "strftime", _strftime(time.strftime))
     _replace(datetime_module, "datetime", _Datetime)
     _replace(datetime_module, "date", _Date)
+    for real in _STANDS_FOR.values():
+        copyreg.dispatch_table[real] = _reduce
+        _undo.append(partial(copyreg.dispatch_table.pop, real, None))
     for name in _RANDOM:
         if hasattr(random, name):
             _replace(random, name, _random_function(getattr(random, name), name))

@@ -16,7 +16,7 @@ from palm.client import Client
 from palm.errors import BadRequest
 from palm.sim import sandbox
 from palm.sim.cluster import Cluster, Instance, ServerSpec
-from palm.sim.draws import ZERO, Distribution
+from palm.sim.draws import Distribution, Fixed
 from palm.sim.network import Cut, Ends, Link, Rule
 from palm.sim.portal import SimWorld
 
@@ -58,12 +58,14 @@ class Simulation:
         name: str,
         instances: int = 1,
         functions: Sequence[str] = (),
-        service: Distribution = ZERO,
+        service_s: float | Distribution = 0.0,
     ) -> list[Instance]:
         """Start that many instances of a class (or of what a factory makes), each with an object of its own.
 
-        `functions` may be called; default: all public methods. `service` is how long a message takes beside its own code.
+        `functions` may be called; default: all public methods. `service_s` is how long a
+        message takes (seconds, or a distribution from `palm.sim.draws`): the simulator cannot measure user code.
         """
+        service = Fixed(round(service_s * NS)) if isinstance(service_s, int | float) else service_s
         places = [f"{name}[{index}]" for index in range(instances)]
         for place in places:
             self.cluster.world.network.add_host(place)
@@ -161,11 +163,11 @@ def simulate(
     instances: int = 1,
     seed: int = 0,
     functions: Sequence[str] = (),
-    service: Distribution = ZERO,
+    service_s: float | Distribution = 0.0,
 ) -> Simulation:
     """A simulated cluster with one server; `Simulation.serve` adds more. `seed` decides everything that is drawn."""
     simulation = Simulation(seed=seed)
-    simulation.serve(server, name=name, instances=instances, functions=functions, service=service)
+    simulation.serve(server, name=name, instances=instances, functions=functions, service_s=service_s)
     return simulation
 
 

@@ -9,13 +9,14 @@ from palm.wire import palm_pb2 as pb
 from palm.wire.frame import Body, pack
 
 _LONGEST_TEXT = 1_024
+_MOST_JOBS = 65_536
 
 
 def encode_control(word: ControlWord) -> bytes:
     """The envelope, prefix and all."""
     match word:
         case Ping():
-            body = pb.Control(ping=pb.Ping(number=word.number))
+            body = pb.Control(ping=pb.Ping(number=word.number, open_jobs=word.open_jobs, next_job=word.next_job))
         case Pong():
             body = pb.Control(pong=pb.Pong(**word._asdict()))
         case Hello():
@@ -33,7 +34,8 @@ def decode_control(raw: bytes) -> ControlWord:
     control = pb.Control.FromString(raw)
     match control.WhichOneof("body"):
         case "ping":
-            return Ping(control.ping.number)
+            ping = control.ping
+            return Ping(ping.number, tuple(ping.open_jobs[:_MOST_JOBS]), ping.next_job if len(ping.open_jobs) <= _MOST_JOBS else 0)
         case "pong":
             pong = control.pong
             return Pong(

@@ -170,10 +170,14 @@ class Refused(_message.Message):
     def __init__(self, why: _Optional[_Union[Refused.Why, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Ping(_message.Message):
-    __slots__ = ("number",)
+    __slots__ = ("number", "open_jobs", "next_job")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OPEN_JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_JOB_FIELD_NUMBER: _ClassVar[int]
     number: int
-    def __init__(self, number: _Optional[int] = ...) -> None: ...
+    open_jobs: _containers.RepeatedScalarFieldContainer[int]
+    next_job: int
+    def __init__(self, number: _Optional[int] = ..., open_jobs: _Optional[_Iterable[int]] = ..., next_job: _Optional[int] = ...) -> None: ...
 
 class Pong(_message.Message):
     __slots__ = ("number", "in_flight", "handled", "failed", "duplicates", "busy_us", "busy_in", "draining", "bad_frames", "uptime_us")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from palm.net.zmq_reader import SKIP_AT_ONCE
 from palm.ports.transport import Arrived, Frame, Peer
-from palm.testing.conformance.transport import echo_with
 from tests.support.zmq_world import Siege, new_peer
 
 Parts = list[bytes]
@@ -39,6 +38,7 @@ def stranger(
     socket = context.socket(kind)
     socket.linger = 0
     socket.routing_id = routing_id
+    socket.reconnect_ivl = -1
     socket.connect(f"tcp://127.0.0.1:{siege.port}")
     return socket
 
@@ -180,17 +180,17 @@ def test_other_socket_types_do_not_desynchronise(
 
 
 def test_a_new_connection_under_a_living_id_is_heard(siege: Siege, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """A peer that is back before the end of its old connection was noticed is the one to talk to, in both directions."""
+    """A peer that is back before its old connection's end was noticed is the one to talk to, in both directions."""
     peer = new_peer("back-again")
-    with stranger(context, siege, peer.encode()) as old, stranger(context, siege, peer.encode()) as new:
-        for socket in (old, new):
-            siege.heard()
-            socket.send(b"hello")
-            assert siege.run_until(lambda: bool(siege.server.inbox.received(peer)))
-        siege.server.inbox.react = echo_with(siege.server)
-        new.send(b"question")
-        assert siege.run_until(lambda: bool(new.poll(0)))
-        assert new.recv() == b"question"
+    with stranger(context, siege, peer.encode()) as old:
+        old.send(b"first life of the link")
+        assert siege.run_until(lambda: bool(siege.server.inbox.received(peer)))
+        with stranger(context, siege, peer.encode()) as new:
+            new.send(b"second")
+            assert siege.run_until(lambda: (b"second",) in siege.server.inbox.received(peer))
+            siege.server.transport.send(peer, (b"answer",))
+            assert siege.run_until(lambda: bool(new.poll(0)))
+            assert new.recv() == b"answer" and not old.poll(0)
     siege.good_is_served()
 
 

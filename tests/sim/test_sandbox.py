@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import os
+import pickle
 import random
 import secrets
 import socket
@@ -81,6 +83,15 @@ def test_dates_are_the_simulated_day_in_utc() -> None:
     assert now == moment.replace(tzinfo=None) and type(now) is datetime.datetime
     assert day == moment.date() and type(day) is datetime.date and same
     assert time.strftime("%Y-%m-%d %H:%M:%S", local) == text == moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def test_dates_can_be_pickled_and_copied() -> None:
+    """Inside, outside, and a pickle from inside read outside: always the real classes."""
+    moment, day = datetime.datetime(2020, 1, 2, 3, 4, 5, 6, datetime.UTC, fold=1), datetime.date(2020, 1, 2)
+    pickled, copied = inside(lambda: (pickle.dumps([moment, day]), copy.deepcopy([moment, day])))
+    assert pickle.loads(pickled) == copied == [moment, day] == inside(lambda: pickle.loads(pickled))
+    assert pickle.loads(pickled)[0].fold == 1 and type(copied[0]) is type(moment) and b"palm" not in pickled
+    assert pickle.loads(pickle.dumps([moment, day])) == [moment, day]
 
 
 def test_a_sleep_takes_simulated_time_only() -> None:

@@ -105,9 +105,8 @@ def _check_overlap(operations: Sequence[Operation]) -> tuple[set[bytes], list[_S
 
 
 def _hits(spans: Sequence[_Span], key: bytes) -> bool:
-    # etcd compares with a range_end of b"\0" as if it were a key, so a delete "to the end" only meets a put of its
-    # first key.
-    return any(key == first or first < key < end for first, end in spans)
+    # etcd takes a range_end of b"\0" for a key here, so a delete "to the end" meets no put at all (seen: 3.4.23, 3.5.1).
+    return any(first <= key < end if end else key == first for first, end in spans)
 
 
 def _size(request: Operation) -> int:
