@@ -143,12 +143,13 @@ class Session:
             open()
 
     def close(self) -> bool:
-        """Let no source run on. True for the first to close, who is to end the world then."""
+        """Let no source run on, and have the ledgers count what was taken. True for the first, who is to end the world."""
         with self._lock:
             if self.is_closed:
                 return False
             self.is_closed = True
         for job in list(self._jobs.values()):
+            job.settle()
             job.stop_source()
         return True
 

@@ -1,8 +1,8 @@
 """The embedded registry: the rules of `palm.sim.etcd` behind etcd's own v3 API, for development and for tests.
 
 One process, one member, nothing on disk: what it holds ends with it. Any etcd client can talk to it (KV, Lease and
-Watch, and what clients ask beside: Status, MemberList, Alarm, and Auth as when it is off); a method that is missing answers
-UNIMPLEMENTED. All state is touched on the event loop only, so one request is one step of the `Etcd`.
+Watch, and what clients ask beside: Status, MemberList, Alarm, and Auth as when it is off); a method that is missing
+answers UNIMPLEMENTED. All state is touched on the event loop only, so one request is one step of the `Etcd`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_call_with_json_says_bytes_that_are_no_text_in_base64(letters: Cluster) 
         (("leters.shout", "x", "--wait", "1"), ["'leters'", "did you mean 'letters'?", "palm run"]),
         (("letters.fail", "x"), ["letters.fail raised KeyError: 'x'", "instance"]),
         (("letters.text", "x"), ["'text' of server 'letters' returned str, bytes are needed"]),
-        (("letters.nap", "30", "--timeout", "1.2"), ["no answer from letters.nap within 1.2 s", "busy in nap"]),
+        (("letters.doze", "30", "--timeout", "1.2"), ["no answer from letters.doze within 1.2 s", "busy in doze"]),
     ],
 )
 def test_an_error_of_a_call_is_one_line(letters: Cluster, arguments: tuple[str, ...], words: list[str]) -> None:

@@ -10,7 +10,6 @@ import zmq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from palm.net.zmq_reader import SKIP_AT_ONCE
 from palm.ports.transport import Arrived, Frame, Peer
 from tests.support.zmq_world import Siege, new_peer
 
@@ -157,10 +156,26 @@ def test_two_hundred_thousand_parts_are_dropped_in_slices(
         socket.send(b"after it")
         loop.call_soon(count_turns_while_it_is_dropped)
         assert siege.run_until(lambda: bool(siege.server.inbox.received(peer)))
-    assert turns >= parts // SKIP_AT_ONCE
+    assert turns >= 50
     assert siege.bad_frames == bad_before + 1
     assert siege.server.inbox.received(peer) == [(b"after it",)]
     siege.good_is_served()
+
+
+def test_a_part_over_the_limit_never_arrives(siege: Siege, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """The receiver cuts the connection of who sends more than `max_frame_bytes` in one part; up to the limit it arrives."""
+    siege.heard()
+    peer, limit = new_peer("too-large"), siege.world.max_frame_bytes
+    with stranger(context, siege, peer.encode()) as socket:
+        socket.send(bytes(limit))
+        assert siege.run_until(lambda: bool(siege.server.inbox.received(peer)))
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        socket.send(bytes(limit + 1))
+        assert siege.run_until(lambda: bool(monitor.poll(0)))
+        socket.disable_monitor()
+        monitor.close(0)
+    siege.good_is_served()
+    assert siege.server.inbox.received(peer) == [(bytes(limit),)]
 
 
 @pytest.mark.parametrize("kind", [zmq.REQ, zmq.ROUTER], ids=["REQ", "ROUTER"])

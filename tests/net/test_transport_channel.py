@@ -53,25 +53,28 @@ def test_an_arrival_whose_signal_was_eaten_by_a_send_is_not_left_asleep() -> Non
 
 
 def test_a_callback_runs_between_two_drains() -> None:
-    """With more than a drain of frames ready, other callbacks of the loop get their turn after each of them."""
+    """However fast frames come in, other callbacks of the loop get their turn after each drain."""
 
     async def body(channel: Channel, far: zmq.Socket[bytes], inbox: Inbox) -> None:
-        loop, seen_by_others = asyncio.get_running_loop(), [0]
+        loop, drains_seen, sent = asyncio.get_running_loop(), [0], 200
 
-        def look() -> None:
-            if seen_by_others[-1] != len(inbox.batches):
-                seen_by_others.append(len(inbox.batches))
-            if seen_by_others[-1] < 25:
-                loop.call_soon(look)
+        def send_two_more_and_look() -> None:
+            nonlocal sent
+            drains_seen.append(len(inbox.batches))
+            if sent < 1000:
+                for _ in range(2):
+                    far.send_multipart([b"near", b"%d" % sent])
+                    sent += 1
+                loop.call_soon(send_two_more_and_look)
 
-        for number in range(100):
+        for number in range(sent):
             far.send_multipart([b"near", b"%d" % number])
-        look()
-        await ZmqWorld().run_until(lambda: len(inbox.received()) == 100, 5)
-        assert inbox.received() == [(b"%d" % number,) for number in range(100)]
+        loop.call_soon(send_two_more_and_look)
+        assert await ZmqWorld().run_until(lambda: len(inbox.received()) == 1000, 5)
+        assert inbox.received() == [(b"%d" % number,) for number in range(1000)]
         assert max(inbox.batches) <= 4
-        steps = [after - before for before, after in zip(seen_by_others, seen_by_others[1:], strict=False)]
-        assert max(steps) == 1, "two drains without a turn for others"
+        between_turns = [after - before for before, after in zip(drains_seen, drains_seen[1:], strict=False)]
+        assert max(between_turns) == 1, "two drains without a turn for others"
 
     with_a_channel(body)
 

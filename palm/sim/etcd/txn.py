@@ -105,7 +105,7 @@ def _check_overlap(operations: Sequence[Operation]) -> tuple[set[bytes], list[_S
 
 
 def _hits(spans: Sequence[_Span], key: bytes) -> bool:
-    # etcd takes a range_end of b"\0" for a key here, so a delete "to the end" meets no put at all (seen: 3.4.23, 3.5.1).
+    # etcd takes a range_end of b"\0" for a key here, so a delete "to the end" meets no put (seen: 3.4.23, 3.5.1).
     return any(first <= key < end if end else key == first for first, end in spans)
 
 
