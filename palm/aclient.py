@@ -118,9 +118,9 @@ class AsyncClient:
         job = self._session.to_submit(job)
         results = AsyncResults(self, self._session, job, timeout)
         if progress:
-            from palm.progress import with_progress_async
+            from palm.progress import WatchedAsync
 
-            return with_progress_async(results, job)
+            return WatchedAsync(results, job)
         return results
 
     def map(

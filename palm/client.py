@@ -124,9 +124,9 @@ class Client:
         self._session.start(engine, job, gate.open)
         results = Results(Turns(self._session, job, engine, timeout), gate)
         if progress:
-            from palm.progress import with_progress
+            from palm.progress import Watched
 
-            return with_progress(results, job)
+            return Watched(results, job)
         return results
 
     def map(

@@ -3,58 +3,99 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
-from typing import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, AsyncIterator, Iterator, Self
 
 from palm.jobs import Job
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 REFRESH_HZ = 8
 
 
-def with_progress(results: Iterator[bytes], job: Job) -> Iterator[bytes]:
-    """The same results; a bar on stderr while they come, where stderr is a terminal."""
-    with _bar(job) as step:
-        for result in results:
-            yield result
-            step()
+class Watched(Iterator[bytes]):
+    """The same results; a bar on stderr while they come, where stderr is a terminal.
+
+    An iterator and no generator: one that raised can be asked for the next result.
+    """
+
+    def __init__(self, results: Iterator[bytes], job: Job) -> None:
+        self._results = results
+        self._bar = Bar(job)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            result = next(self._results)
+        except BaseException:  # re-raised: the line belongs to whoever speaks next
+            self._bar.stop()
+            raise
+        self._bar.step()
+        return result
 
 
-async def with_progress_async(results: AsyncIterator[bytes], job: Job) -> AsyncIterator[bytes]:
-    """`with_progress` for coroutines."""
-    with _bar(job) as step:
-        async for result in results:
-            yield result
-            step()
+class WatchedAsync(AsyncIterator[bytes]):
+    """`Watched` for coroutines."""
+
+    def __init__(self, results: AsyncIterator[bytes], job: Job) -> None:
+        self._results = results
+        self._bar = Bar(job)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            result = await anext(self._results)
+        except BaseException:  # re-raised: the line belongs to whoever speaks next
+            self._bar.stop()
+            raise
+        self._bar.step()
+        return result
 
 
-@contextmanager
-def _bar(job: Job) -> Iterator[Callable[[], None]]:
-    """A bar for the job's results, moved on by one at each call."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
+class Bar:
+    """Counts results. Shown from the first on, and again after each `stop`."""
+
+    def __init__(self, job: Job) -> None:
+        self._count = 0
+        self._progress = _progress(job) if sys.stderr.isatty() else None
+
+    def __del__(self) -> None:
+        self.stop()
+
+    def step(self) -> None:
+        if self._progress is None:
+            return
+        self._count += 1
+        self._progress.start()
+        elapsed = self._progress.tasks[0].elapsed or 0.0
+        task = self._progress.task_ids[0]
+        self._progress.update(task, completed=self._count, rate=self._count / elapsed if elapsed else 0.0)
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _progress(job: Job) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:>9,.0f}/s"),
         TimeElapsedColumn(),
+        console=Console(stderr=True),
+        refresh_per_second=REFRESH_HZ,
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=REFRESH_HZ) as bar:
-        try:
-            total = len(job.source)  # type: ignore[arg-type]  # a generator has no length: then the bar only counts
-        except TypeError:
-            total = None
-        task = bar.add_task(" -> ".join(map(str, job.route)), total=total, rate=0.0)
-        count = 0
-
-        def step() -> None:
-            nonlocal count
-            count += 1
-            elapsed = bar.tasks[0].elapsed or 0.0
-            bar.update(task, completed=count, rate=count / elapsed if elapsed else 0.0)
-
-        yield step
+    try:
+        total = len(job.source)  # type: ignore[arg-type]  # a generator has no length: then the bar only counts
+    except TypeError:
+        total = None
+    progress.add_task(" -> ".join(map(str, job.route)), total=total, rate=0.0)
+    return progress

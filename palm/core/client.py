@@ -148,7 +148,7 @@ class ClientNode:
         if job.source_ended or job.ended or not job.ready:
             return []
         outstanding = len(job.rows) + job.untaken + job.demanded
-        room = job.window.room(outstanding, job.held_bytes)
+        room = job.window.room(outstanding, job.held_bytes, job.demanded)
         # In quarters of a window: each demand wakes a thread at the other end.
         if room <= 0 or (job.demanded and room < job.window.size // 4):
             return []
@@ -374,10 +374,10 @@ class ClientNode:
 
     def _instance_down(self, event: InstanceDown, now: int) -> list[Effect]:
         link = self._links.get(event.peer)
-        effects = self._links.remove(event.peer)
+        effects = self._links.remove(event.peer, event.server)
+        if link is None or not effects:
+            return []
         self._quarantine.pop(event.peer, None)
-        if link is None:
-            return effects
         clean = link.instance.draining
         for number, job in list(self.jobs.items()):
             if job.route[0].server == event.server:

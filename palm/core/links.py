@@ -66,6 +66,8 @@ class Links:
     def add(self, instance: Instance, now: int) -> list[Effect]:
         """Dial and greet, or take note of a changed record."""
         known = self._links.get(instance.peer)
+        if known is not None and known.instance.server != instance.server:
+            return []  # a life belongs to one server: whoever else claims it is not believed
         if known is not None:
             known.instance = instance
             known.leaving = known.leaving or instance.draining
@@ -77,11 +79,11 @@ class Links:
             self._beat_at = now + self._beat
         return [Dial(instance.peer, instance.address), self._hello(instance.peer)]
 
-    def remove(self, peer: Peer) -> list[Effect]:
-        link = self._links.pop(peer, None)
-        if link is None:
+    def remove(self, peer: Peer, server: str) -> list[Effect]:
+        """Hang up on that instance of `server`."""
+        if self._by_server.get(server, {}).pop(peer, None) is None:
             return []
-        del self._by_server[link.instance.server][peer]
+        del self._links[peer]
         return [HangUp(peer)]
 
     def heard(self, peer: Peer, now: int) -> bool:
@@ -102,6 +104,7 @@ class Links:
         match control:
             case Pong():
                 link.pong = control
+                link.leaving = link.leaving or control.draining
             case Refused(why="STRANGER"):
                 return [self._hello(peer)]
             case Refused():

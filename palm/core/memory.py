@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
 
 class Memory:
-    __slots__ = ("floor", "_rows", "_went", "_taken")
+    __slots__ = ("floor", "_rows", "_went")
 
     def __init__(self) -> None:
         self.floor = 0

@@ -126,7 +126,8 @@ class ServerNode:
             case InstanceUp():
                 return self._instance_up(event, now)
             case InstanceDown():
-                return self._links.remove(event.peer)
+                self._sent_since_pong.pop(event.peer, None)
+                return self._links.remove(event.peer, event.server)
             case Tick():
                 return self._links.tick(now) + self._sweep(now)
             case DrainAsked():

@@ -18,23 +18,25 @@ class Window:
         self.limit_bytes = limit_bytes
         self.size = limit
         self._credit = 0
-        self._typical_bytes = 0
+        self._typical_bytes: int | None = None
 
-    def room(self, messages: int, used_bytes: int) -> int:
-        """How many more messages fit beside `messages` that hold `used_bytes`.
+    def room(self, messages: int, used_bytes: int, demanded: int = 0) -> int:
+        """How many more messages fit beside `messages` that hold `used_bytes`; `demanded` of them have not come yet.
 
         Soft in bytes: judged by the size that payloads had of late, and never less than one for an empty window, so a
-        payload larger than the window still passes.
+        payload larger than the window still passes. Before the first payload, only few are let in.
         """
         room = self.size - messages
-        if self._typical_bytes and room > 0:
-            room = min(room, (self.limit_bytes - used_bytes) // self._typical_bytes)
+        if self._typical_bytes is None:
+            room = min(room, LEAST)
+        else:
+            room = min(room, (self.limit_bytes - used_bytes) // self._typical_bytes - demanded)
         return max(room, 1 if messages == 0 else 0)
 
     def saw(self, count: int, payload_bytes: int) -> None:
         """Payloads came from the source; their mean size follows the latest quickly upwards, slowly downwards."""
-        mean = payload_bytes // count if count else 0
-        self._typical_bytes = max(mean, (3 * self._typical_bytes + mean) // 4)
+        mean = max(1, payload_bytes // count) if count else 1
+        self._typical_bytes = max(mean, (3 * (self._typical_bytes or 0) + mean) // 4)
 
     def answered(self, count: int) -> None:
         if self.size < self.limit:

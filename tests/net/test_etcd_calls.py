@@ -93,6 +93,33 @@ async def _true(value: bool) -> bool:
 
 
 @in_loop
+async def test_rule_06_a_cancelled_task_that_cleans_up_survives_a_dead_connection(one: Cluster, proxy: Proxy) -> None:
+    """Cancelled before, it is not taken for cancelled again when a watch throws the channel away under its last call."""
+    async with opened(one.settings(endpoints=(proxy.endpoint,), probe_s=0.3, timeout_s=8)) as registry:
+        watch = registry.watch(PREFIX, Revision(0))
+        await registry.put(PREFIX + "k", b"")
+        await anext(watch)
+        begun, cleaned = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                proxy.stall(new_too=False)
+                await registry.put(PREFIX + "k", b"cleaned up")
+                cleaned.set()
+
+        task = asyncio.create_task(work())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert cleaned.is_set()
+    assert proxy.connections == 2
+
+
+@in_loop
 async def test_rule_07_every_call_has_a_deadline(one: Cluster, proxy: Proxy) -> None:
     """On a line that has gone dead each operation ends within its time, with an error that says so."""
     async with opened(one.settings(endpoints=(proxy.endpoint,), timeout_s=0.6)) as registry:

@@ -163,7 +163,7 @@ def test_two_hundred_thousand_parts_are_dropped_in_slices(
 
 
 def test_a_part_over_the_limit_never_arrives(siege: Siege, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """The receiver cuts the connection of who sends more than `max_frame_bytes` in one part; up to the limit it arrives."""
+    """Who sends more than `max_frame_bytes` in one part is cut off; up to the limit it arrives."""
     siege.heard()
     peer, limit = new_peer("too-large"), siege.world.max_frame_bytes
     with stranger(context, siege, peer.encode()) as socket:

