@@ -306,7 +306,9 @@ class ClientNode:
         number = job.id.number
         if busy:
             job.window.shrink()
-        if busy or not any(link.usable for link in self._links.of(job.route[0].server).values()):
+        # A later stage that drains is not ours to avoid: its neighbours learn of it from the registry, in a moment.
+        later = link is None or link.instance.server != job.route[0].server
+        if busy or later or not any(link.usable for link in self._links.of(job.route[0].server).values()):
             level = self._pauses.get(number, 0)
             self._pauses[number] = min(level + 1, 6)
             job.resume_at = now + (BUSY_PAUSE << level)
@@ -382,7 +384,8 @@ class ClientNode:
         for number, job in list(self.jobs.items()):
             if job.route[0].server == event.server:
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], clean)
-            if any(stage.server == event.server for stage in job.route[1:]):
+            # One that drained has handed over what it had.
+            if not clean and any(stage.server == event.server for stage in job.route[1:]):
                 effects += self._lost_behind(number, job)
             effects += self._dispatch(job, now)
             effects += self._demand(number, job)

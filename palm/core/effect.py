@@ -55,7 +55,7 @@ class Invoke:
 
 @dataclass(slots=True)
 class Abandon:
-    """What is queued for that job need not run; its `Finished` is still due, with any status."""
+    """What is queued for that job need not run; its `Finished` is still due, with CANCELLED for what was not."""
 
     job: JobId
 

@@ -84,6 +84,8 @@ class ServerNode:
         self._links = Links(cluster=cluster, name=server)
         self._followed: set[str] = set()
         self._callers: dict[Peer, int] = {}
+        # Clients that have messages here and no link, with since when: they too are forgotten in time.
+        self._absent: dict[Peer, int] = {}
         self._sweep_at: int | None = None
         self._memories: dict[tuple[JobId, int], Memory] = {}
         self._jobs_of: dict[Peer, dict[JobId, None]] = {}
@@ -94,7 +96,8 @@ class ServerNode:
         self._sent_since_pong: dict[Peer, int] = {}
         # Answers that wait for an instance of the next server, or for the client's link. Each also stands in its Memory, so
         # dropping one costs a retry and no message.
-        self._parked: dict[str | Peer, list[Batch]] = {}
+        # With each, since when.
+        self._parked: dict[str | Peer, list[tuple[Batch, int]]] = {}
         self._parked_items = 0
 
     # -- the Node protocol --------------------------------------------------------------------------------------------
@@ -186,6 +189,7 @@ class ServerNode:
             self._callers.pop(peer, None)
             return [Tell(peer, refusal)]
         self._callers[peer] = now
+        self._absent.pop(peer, None)
         if self._sweep_at is None:
             self._sweep_at = now + FORGET_SILENT_CALLER
         return [Tell(peer, Welcome(PROTOCOL_VERSION)), *self._unpark(peer, now)]
@@ -208,14 +212,16 @@ class ServerNode:
     def _sweep(self, now: int) -> list[Effect]:
         if self._sweep_at is None or now < self._sweep_at:
             return []
-        silent = [peer for peer, heard in self._callers.items() if now - heard >= FORGET_SILENT_CALLER]
+        last_word = {**self._absent, **self._callers}
+        silent = [peer for peer, heard in last_word.items() if now - heard >= FORGET_SILENT_CALLER]
         effects: list[Effect] = []
         for peer in silent:
-            del self._callers[peer]
+            self._callers.pop(peer, None)
+            self._absent.pop(peer, None)
             self._drop_parked(peer)
             for job in list(self._jobs_of.get(peer, {})):
-                effects += self._job_over(job)
-        self._sweep_at = now + FORGET_SILENT_CALLER if self._callers else None
+                effects += self._forget(job)
+        self._sweep_at = now + FORGET_SILENT_CALLER if self._callers or self._absent else None
         return effects
 
     def _forget_ended(self, client: Peer, ping: Ping) -> list[Effect]:
@@ -234,13 +240,17 @@ class ServerNode:
         self._over[job] = None
         if len(self._over) > OVER_REMEMBERED:
             del self._over[next(iter(self._over))]
+        return self._forget(job)
+
+    def _forget(self, job: JobId) -> list[Effect]:
+        """Hold nothing more of it. It may come back, where its client was only cut off."""
         for key in [key for key in self._memories if key[0] == job]:
             del self._memories[key]
         for header in [header for header in self._onward if header.job == job]:
             del self._onward[header]
         for where, batches in list(self._parked.items()):
-            kept = [batch for batch in batches if batch.header.job != job]
-            self._parked_items -= sum(map(len, batches)) - sum(map(len, kept))
+            kept = [(batch, since) for batch, since in batches if batch.header.job != job]
+            self._parked_items -= sum(len(batch) for batch, _ in batches) - sum(len(batch) for batch, _ in kept)
             self._parked[where] = kept
         return [Abandon(job)]
 
@@ -258,6 +268,8 @@ class ServerNode:
         memory = self._memories.get(key)
         if memory is None:
             memory = self._memories[key] = Memory()
+            if header.job.client not in self._callers:
+                self._absent.setdefault(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
         memory.advance(batch.watermark)
 
@@ -268,9 +280,12 @@ class ServerNode:
             batch = _picked(batch, fresh)
         if not fresh:
             return effects
-        if self.draining or self.in_flight + len(fresh) > self._max_in_flight:
-            return effects + self._turn_away(memory, batch, now)
-        return effects + self._admit(memory, batch, now)
+        room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        if len(batch) > room:
+            # What fits is taken: else a batch over the whole bound would come again for ever.
+            effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
+            batch = _picked(batch, list(range(room)))
+        return effects + (self._admit(memory, batch, now) if len(batch) else [])
 
     def _admit(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
         """Run what is to be run; pass along what has already ended, and end what cannot be run."""
@@ -337,11 +352,20 @@ class ServerNode:
             self._tickets[event.ticket] = (header, expires, left - count)
         self.in_flight -= count
         self._progress_at = now
+        sequences, payloads, statuses = event.sequences, event.payloads, event.statuses
+        if statuses is not None:
+            self.counters.failed += statuses.count(Status.FAILED)
+            count -= statuses.count(Status.EXPIRED) + statuses.count(Status.CANCELLED)
+            # What was abandoned did not end: where its client is back, it has sent it again.
+            kept = [i for i, status in enumerate(statuses) if status != Status.CANCELLED]
+            if len(kept) < len(statuses):
+                sequences = [sequences[i] for i in kept]
+                payloads, statuses = [payloads[i] for i in kept], [statuses[i] for i in kept]
         self.counters.handled += count
         memory = self._memories.get((header.job, header.stage))
         if memory is None:
             return []
-        return self._settle(memory, header, event.sequences, event.payloads, event.statuses, expires, now)
+        return self._settle(memory, header, sequences, payloads, statuses, expires, now)
 
     def _settle(
         self,
@@ -358,7 +382,6 @@ class ServerNode:
             kept = [i for i, sequence in enumerate(sequences) if memory.answer(sequence, payloads[i], Status.OK)]
         else:
             kept = [i for i, sequence in enumerate(sequences) if memory.answer(sequence, payloads[i], statuses[i])]
-            self.counters.failed += sum(1 for status in statuses if status == Status.FAILED)
             self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
         if len(kept) < len(sequences):
             self.counters.stale += len(sequences) - len(kept)
@@ -390,8 +413,8 @@ class ServerNode:
             statuses=None if statuses is None else list(statuses),
         )
         if onward.is_result:
-            return self._to_client(batch)
-        return self._to_next(memory, batch, before)
+            return self._to_client(batch, now)
+        return self._to_next(memory, batch, before, now)
 
     def _next_header(self, header: Header) -> Header:
         onward = self._onward.get(header)
@@ -409,21 +432,21 @@ class ServerNode:
         now: int,
     ) -> list[Effect]:
         remaining = None if expires is None else max(0, expires - now)
-        return self._to_client(Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses))
+        return self._to_client(Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses), now)
 
-    def _to_client(self, batch: Batch) -> list[Effect]:
+    def _to_client(self, batch: Batch, now: int) -> list[Effect]:
         client = batch.header.job.client
         if client in self._callers:
             return [Send(client, batch)]
-        return self._park(client, batch)
+        return self._park(client, batch, now)
 
-    def _to_next(self, memory: Memory, batch: Batch, before: Peer | None) -> list[Effect]:
+    def _to_next(self, memory: Memory, batch: Batch, before: Peer | None, now: int) -> list[Effect]:
         server = batch.header.target.server
         links = self._links.of(server)
         peer = before if before is not None and before in links and links[before].usable else self._choose(links, batch.header.target.function)
         if peer is None:
             follow = self._follow(server)
-            return follow + self._park(server, batch)
+            return follow + self._park(server, batch, now)
         if len(links) > 1:
             memory.went(batch.sequences, peer)
         self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
@@ -448,27 +471,29 @@ class ServerNode:
 
     # -- what waits ---------------------------------------------------------------------------------------------------
 
-    def _park(self, where: str | Peer, batch: Batch) -> list[Effect]:
+    def _park(self, where: str | Peer, batch: Batch, now: int) -> list[Effect]:
         if self._parked_items + len(batch) <= self._max_in_flight:
-            self._parked.setdefault(where, []).append(batch)
+            self._parked.setdefault(where, []).append((batch, now))
             self._parked_items += len(batch)
         return []
 
     def _unpark(self, where: str | Peer, now: int) -> list[Effect]:
         batches = self._parked.pop(where, [])
         effects: list[Effect] = []
-        for batch in batches:
+        for batch, since in batches:
             self._parked_items -= len(batch)
+            if batch.remaining is not None:
+                batch.remaining = max(0, batch.remaining - (now - since))
             if batch.header.is_result:
-                effects += self._to_client(batch)
+                effects += self._to_client(batch, now)
             else:
                 memory = self._memories.get((batch.header.job, batch.header.stage - 1))
                 if memory is not None:
-                    effects += self._to_next(memory, batch, None)
+                    effects += self._to_next(memory, batch, None, now)
         return effects
 
     def _drop_parked(self, where: str | Peer) -> None:
-        self._parked_items -= sum(map(len, self._parked.pop(where, [])))
+        self._parked_items -= sum(len(batch) for batch, _ in self._parked.pop(where, []))
 
     def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
         instance = event.instance
@@ -479,12 +504,13 @@ class ServerNode:
         batch, peer = event.batch, event.peer
         if batch.header.is_result:
             self._callers.pop(peer, None)
-            return self._park(peer, batch)
+            self._absent.setdefault(peer, now)
+            return self._park(peer, batch, now)
         link = self._links.get(peer)
         if link is not None:
             link.suspected = True
         memory = self._memories.get((batch.header.job, batch.header.stage - 1))
-        return [] if memory is None else self._to_next(memory, batch, None)
+        return [] if memory is None else self._to_next(memory, batch, None, now)
 
 
 def _picked(batch: Batch, indices: list[int]) -> Batch:

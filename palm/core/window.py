@@ -28,7 +28,7 @@ class Window:
         """
         room = self.size - messages
         if self._typical_bytes is None:
-            room = min(room, LEAST)
+            room = min(room, LEAST - messages)
         else:
             room = min(room, (self.limit_bytes - used_bytes) // self._typical_bytes - demanded)
         return max(room, 1 if messages == 0 else 0)

@@ -20,9 +20,6 @@ Function = Callable[[bytes], Any]
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
 
-_EXPIRED = object()
-_DROPPED = object()
-
 
 class Invoker:
     def __init__(
@@ -45,13 +42,12 @@ class Invoker:
         self._post = post
         self._max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
-        self._abandoned: set[JobId] = set()
-        self._open: dict[JobId, int] = {}
+        self._open: dict[JobId, dict[_Call, None]] = {}
 
     def abandon(self, job: JobId) -> None:
-        """What has not begun of that job need not run."""
-        if job in self._open:
-            self._abandoned.add(job)
+        """What has not begun of that job need not run. What is invoked for it from now on is: its client is back."""
+        for call in self._open.get(job, ()):
+            call.abandoned = True
 
     async def aclose(self, timeout_s: float) -> bool:
         return await self._executor.aclose(timeout_s)
@@ -59,31 +55,24 @@ class Invoker:
     def invoke(self, effect: Invoke) -> None:
         batch = effect.batch
         job = batch.header.job
-        self._open[job] = self._open.get(job, 0) + 1
         name = batch.header.target.function
         call = _Call(self, name, effect)
+        self._open.setdefault(job, {})[call] = None
         if name in self._async:
             self._executor.execute_async(call.run_async, range(len(batch)), call.done_one)
         else:
             self._executor.execute(name, call.run, range(len(batch)), call.done)
 
-    def close_job_call(self, job: JobId) -> None:
-        left = self._open[job] - 1
-        if left:
-            self._open[job] = left
-        else:
+    def _close(self, job: JobId, call: _Call) -> None:
+        calls = self._open[job]
+        del calls[call]
+        if not calls:
             del self._open[job]
-            self._abandoned.discard(job)
 
     # -- used by calls ------------------------------------------------------------------------------------------------
 
-    def skips(self, job: JobId, expires: int | None) -> object | None:
-        """Why an item need not begin now; None where it is to run."""
-        if self._abandoned and job in self._abandoned:
-            return _DROPPED
-        if expires is not None and self._host.now() >= expires:
-            return _EXPIRED
-        return None
+    def has_passed(self, expires: int | None) -> bool:
+        return expires is not None and self._host.now() >= expires
 
     def function(self, name: str) -> Function:
         return self._functions[name]
@@ -132,17 +121,17 @@ class Invoker:
                 plain = type(outcome) is bytes
                 failed = isinstance(outcome, Failure)
                 payloads.append(outcome if plain or failed else b"")
-                statuses.append(Status.OK if plain else Status.FAILED if failed else Status.EXPIRED)
+                statuses.append(Status.OK if plain else Status.FAILED if failed else outcome)
         call.left -= len(outcomes)
         if call.left == 0:
-            self.close_job_call(batch.header.job)
+            self._close(batch.header.job, call)
         self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
 
 
 class _Call:
     """One Invoke under way. Items are indices into its batch."""
 
-    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "_payloads", "_job", "_expires")
+    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "abandoned", "_payloads")
 
     def __init__(self, invoker: Invoker, name: str, effect: Invoke) -> None:
         self.invoker = invoker
@@ -151,13 +140,18 @@ class _Call:
         self.function = invoker.function(name)
         self.first = 0
         self.left = len(effect.batch)
+        self.abandoned = False
         self._payloads = effect.batch.payloads
-        self._job = effect.batch.header.job
-        self._expires = effect.expires
 
     def attempt(self, index: int) -> int:
         attempts = self.effect.batch.attempts
         return 1 if attempts is None else attempts[index]
+
+    def skips(self) -> Status | None:
+        """How an item ends that need not begin now; None where it is to run."""
+        if self.abandoned:
+            return Status.CANCELLED
+        return Status.EXPIRED if self.invoker.has_passed(self.effect.expires) else None
 
     def note(self, index: int) -> None:
         assert self.invoker.begins is not None
@@ -166,20 +160,22 @@ class _Call:
 
     def run(self, index: int) -> object:
         invoker = self.invoker
-        skip = invoker.skips(self._job, self._expires)
+        skip = self.skips()
         if skip is not None:
             return skip
         if invoker.begins is not None:
             self.note(index)
         try:
             result = self.function(self._payloads[index])  # type: ignore[arg-type]  # failures never get here
-        except (Exception, SystemExit) as error:  # whatever user code raises is the message's outcome
+        except KeyboardInterrupt:  # the process's, not the message's
+            raise
+        except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
             return invoker.raised(self.name, error, self.attempt(index))
         return invoker.judge(self.name, result, self.attempt(index))
 
     async def run_async(self, index: int) -> object:
         invoker = self.invoker
-        skip = invoker.skips(self._job, self._expires)
+        skip = self.skips()
         if skip is not None:
             return skip
         if invoker.begins is not None:
@@ -187,7 +183,9 @@ class _Call:
         try:
             awaitable: Awaitable[Any] = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             result = await awaitable
-        except (Exception, SystemExit) as error:  # whatever user code raises is the message's outcome
+        except KeyboardInterrupt:  # the process's, not the message's
+            raise
+        except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
             return invoker.raised(self.name, error, self.attempt(index))
         return invoker.judge(self.name, result, self.attempt(index))
 

@@ -75,6 +75,12 @@ class Server(Harness):
         self.post(InstanceUp(instance_of(server, index, **more)))  # type: ignore[arg-type]
         return peer_of(server, index)
 
+    def alive_at(self, seconds: int, *peers: Peer) -> None:
+        """Let time pass, with a Pong of each of the peers in every second."""
+        for _ in range(seconds):
+            self.advance(1)
+            self.post(*(Heard(peer, Pong(1)) for peer in peers))
+
 
 class Client(Harness):
     """A ClientNode; `up` brings instances, `open` a job."""

@@ -241,7 +241,7 @@ def test_operation_that_says_nothing_is_refused(endpoint: str) -> None:
 def test_method_that_is_not_there_is_unimplemented(endpoint: str) -> None:
     """Nobody waits for an answer that does not come."""
     with grpc.insecure_channel(endpoint) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary("/etcdserverpb.Maintenance/Defragment")(b"", timeout=TIMEOUT_S)
+        channel.unary_unary("/etcdserverpb.Maintenance/Defragment", bytes, bytes)(b"", timeout=TIMEOUT_S)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -259,7 +259,7 @@ def test_signal_ends_it_cleanly_under_an_open_watch(number: signal.Signals) -> N
                 response_deserializer=wire.WATCH.parse_response,
             )
             answers = stub(iter([wire.WatchRequest(create_request=wire.WatchCreateRequest(key=b"a"))]))
-            assert next(answers).created
+            assert next(iter(answers)).created
             process.send_signal(number)
             assert process.wait(timeout=5) == 0
         assert process.stderr is not None and process.stderr.read() == ""

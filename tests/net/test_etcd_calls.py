@@ -94,7 +94,7 @@ async def _true(value: bool) -> bool:
 
 @in_loop
 async def test_rule_06_a_cancelled_task_that_cleans_up_survives_a_dead_connection(one: Cluster, proxy: Proxy) -> None:
-    """Cancelled before, it is not taken for cancelled again when a watch throws the channel away under its last call."""
+    """Cancelled before, it is not taken for cancelled again when its last call's channel is thrown away."""
     async with opened(one.settings(endpoints=(proxy.endpoint,), probe_s=0.3, timeout_s=8)) as registry:
         watch = registry.watch(PREFIX, Revision(0))
         await registry.put(PREFIX + "k", b"")

@@ -89,6 +89,26 @@ def test_limit_says_that_there_is_more_and_still_counts_all() -> None:
     assert (last.more, last.count) == (False, 1)
 
 
+def test_bounds_on_revisions_are_applied_before_the_limit() -> None:
+    """A page of what is new is full of what is new; the count is still of the whole range."""
+    etcd = Etcd()
+    for key in (b"a", b"b", b"c", b"d"):
+        put(etcd, key)
+    answer = etcd.range(RangeRequest(key=b"a", range_end=FROM_KEY, min_mod_revision=4, limit=1), 0)
+    assert ([kv.key for kv in answer.kvs], answer.more, answer.count) == ([b"c"], True, 4)
+
+
+def test_sorting_comes_before_the_limit() -> None:
+    """The newest one of a range is found by one request; keys alone come without their values."""
+    etcd = Etcd()
+    for key in (b"b", b"c", b"a"):
+        put(etcd, key, b"v")
+    request = RangeRequest(
+        key=b"a", range_end=FROM_KEY, sort_order="descend", sort_target="mod", limit=1, keys_only=True
+    )
+    assert [(kv.key, kv.value) for kv in etcd.range(request, 0).kvs] == [(b"a", b"")]
+
+
 def test_transaction_is_one_revision_and_reads_its_own_writes() -> None:
     """All its changes share a revision; a read inside sees those before it."""
     etcd = Etcd()

@@ -75,6 +75,8 @@ class Running:
 class Cluster:
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.endpoint = endpoint
+        self.registry: Running | None = None
+        """The process of the embedded one; None for an etcd."""
         self._folder = folder
         self._started: list[Running] = []
 
@@ -120,7 +122,8 @@ def cluster(registry: Literal["embedded"] | Flavour = "embedded") -> Iterator[Cl
         else:
             made = Cluster(folder, "")
             stack.callback(made.end)
-            ready = made.start("registry", "--port", "0").wait_for("is ready on")
+            made.registry = made.start("registry", "--port", "0")
+            ready = made.registry.wait_for("is ready on")
             made.endpoint = ready.partition("is ready on ")[2].split()[0]
         yield made
 

@@ -232,7 +232,7 @@ class _RealStream:
 
     def close(self) -> None:
         self._requests.put(None)
-        self._call.cancel()
+        self._call.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it so
         self._reader.join(TIMEOUT_S)
 
     def _read(self) -> None:

@@ -23,6 +23,7 @@ from palm.net.etcd.tries import Tries
 from palm.wire import etcd as wire
 
 TRY_S_MIN = 0.5
+SILENCE_S_MIN = 0.25  # no answer in less, as in the rest of a deadline, is no sign of a dead connection
 TOKENS_MAX = 3  # repeated authentications within one call; more often means that tokens do not work here
 ROUND_PAUSE_S = 0.1  # after all endpoints failed at once; doubled each round up to the next
 ROUND_PAUSE_S_MAX = 1.0
@@ -86,7 +87,7 @@ class Calls:
             await self._within(tries, self.token.get(tries.left_s, stale=token))
             return
         unsure = verdict.fate is Fate.UNSURE
-        silent = link.heard_at < sent_at
+        silent = link.heard_at < sent_at < time.monotonic() - SILENCE_S_MIN
         tries.note(link.endpoint, verdict, unsure=unsure, was_there=link.connected)
         self.links.leave(link)
         if silent and _timed_out(verdict):

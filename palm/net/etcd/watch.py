@@ -78,7 +78,7 @@ class EtcdWatch:
                 await self._one_stream()
                 pause_s = min(PAUSE_S * 2 ** min(self._failures, 10), PAUSE_S_MAX)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-        except Exception as error:  # noqa: BLE001  # it belongs to the one who iterates, not to a task unseen
+        except Exception as error:  # it belongs to the one who iterates, not to a task unseen
             await self._ready.put(error)
 
     async def _one_stream(self) -> None:
