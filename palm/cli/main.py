@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import Sequence
+
+from palm.gateway.children import obey_parent
 
 VERBS = ("run", "call", "job", "ps", "simulate", "demo", "registry")
 """One module in `palm.cli` for each, with `add_parser` and `run`."""
@@ -13,6 +16,7 @@ VERBS = ("run", "call", "job", "ps", "simulate", "demo", "registry")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: done; 1: it failed, with one line on stderr; 2: the command line was wrong; `simulate` has codes of its own."""
+    obey_parent()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="palm", description="Clusters of streaming RPC servers that lose no message.")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
@@ -26,5 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        # Nobody reads what Python would still flush at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

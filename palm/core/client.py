@@ -117,6 +117,8 @@ class ClientNode:
                 continue
             refusal = self._refusal(job)
             if refusal is not None:
+                if not all(stage.server in self._listed for stage in job.route):
+                    continue  # the instance that has the function may be the next on the list
                 job.ended = True
                 del self.jobs[number]
                 effects.append(Ended(number, refusal))
@@ -303,6 +305,8 @@ class ClientNode:
             link.leaving = True
         for group in job.take_back(busy + away):
             job.waiting.append(group)
+        if job.resume_at is not None and now < job.resume_at:
+            return []  # one overload has many answers: the first has made the window smaller
         number = job.id.number
         if busy:
             job.window.shrink()

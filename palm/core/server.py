@@ -233,10 +233,6 @@ class ServerNode:
         return [effect for job in ended for effect in self._job_over(job)]
 
     def _job_over(self, job: JobId) -> list[Effect]:
-        jobs = self._jobs_of.get(job.client, {})
-        jobs.pop(job, None)
-        if not jobs:
-            self._jobs_of.pop(job.client, None)
         self._over[job] = None
         if len(self._over) > OVER_REMEMBERED:
             del self._over[next(iter(self._over))]
@@ -244,6 +240,10 @@ class ServerNode:
 
     def _forget(self, job: JobId) -> list[Effect]:
         """Hold nothing more of it. It may come back, where its client was only cut off."""
+        jobs = self._jobs_of.get(job.client, {})
+        jobs.pop(job, None)
+        if not jobs:
+            self._jobs_of.pop(job.client, None)
         for key in [key for key in self._memories if key[0] == job]:
             del self._memories[key]
         for header in [header for header in self._onward if header.job == job]:

@@ -11,38 +11,40 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Callable
+from typing import IO
 
 import palm
 
 STOP_S = 10.0
 """How long a child may take to drain before it is killed."""
 
+PARENT = "PALM_PARENT"
+"""Names the parent's pid to a child."""
+
 _PR_SET_PDEATHSIG = 1
 
 
-def palm_command(*arguments: str) -> list[str]:
+def command(*arguments: str) -> list[str]:
     """`palm ARGUMENTS` by this interpreter; a `palm.py` in the current folder is not meant."""
     return [sys.executable, "-P", "-m", "palm", *arguments]
 
 
-def palm_environment() -> dict[str, str]:
-    """Our own, in which a child finds the package that we run, installed or not."""
+def environment() -> dict[str, str]:
+    """Our own, in which a child finds its parent, and the package that we run, installed or not."""
     here = str(Path(palm.__file__).resolve().parents[1])
     paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), PARENT: str(os.getpid())}
 
 
 def start(*arguments: str, stdout: int | IO[bytes] | None = None, stderr: int | IO[bytes] | None = None) -> Child:
     """Start `palm ARGUMENTS`."""
     return subprocess.Popen(
-        palm_command(*arguments),
-        env=palm_environment(),
+        command(*arguments),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=dying_with_us(),
     )
 
 
@@ -62,14 +64,14 @@ def stop(children: list[Child]) -> None:
             child.wait()
 
 
-def dying_with_us() -> Callable[[], None]:
-    """For a child to call between fork and exec: the kernel sends it SIGTERM when we are gone (Linux)."""
-    # Looked up here: between fork and exec of a process with threads, the less is done the better.
-    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
+def obey_parent() -> None:
+    """At the start of a process: if it is one of those children, have the kernel send it SIGTERM when its parent is gone.
 
-    def before_exec() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec
+    Here and not between fork and exec: a fork that runs code of ours would also run gRPC's, which does not survive it.
+    """
+    parent = os.environ.pop(PARENT, "")  # not meant for children of its own
+    if not parent:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if str(os.getppid()) != parent:
+        os._exit(1)  # it was gone already

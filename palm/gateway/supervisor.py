@@ -11,7 +11,7 @@ import signal
 import sys
 from dataclasses import dataclass
 
-from palm.gateway.children import dying_with_us
+from palm.gateway.children import environment
 from palm.gateway.process import ServerOptions, embed_registry_if_alone, say
 
 FIRST_PAUSE_S = 0.5
@@ -59,11 +59,11 @@ async def _keep_alive(child: _Child, name: str, stopping: asyncio.Event) -> int:
         begin = loop.time()
         # A session of its own: Ctrl-C reaches the supervisor only, which passes it on once.
         child.process = await asyncio.create_subprocess_exec(
-            *_command(), start_new_session=True, preexec_fn=dying_with_us()
+            *_command(), start_new_session=True, env=environment()
         )
         code = await child.process.wait()
         if stopping.is_set():
-            return 0 if code == 0 else 1
+            return 0 if code in (0, -signal.SIGTERM) else 1  # by the signal: before it served anybody
         lived_s = loop.time() - begin
         if lived_s >= LIVED_S:
             child.pause_s = FIRST_PAUSE_S

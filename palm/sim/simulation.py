@@ -53,7 +53,11 @@ class Result:
 def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = None) -> Result:
     """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails."""
     with sandbox.installed():
-        return _Run(scenario, seed, trace).run()
+        running = _Run(scenario, seed, trace)
+        try:
+            return running.run()
+        finally:
+            running.close()
 
 
 class _Run:
@@ -108,6 +112,9 @@ class _Run:
             self._cluster.client(f"client@{place}", place, _starter(loads))
         self._run_phases()
         return self._result(time.perf_counter() - begin)
+
+    def close(self) -> None:
+        self._cluster.world.close()
 
     def _run_phases(self) -> None:
         clock, kernel = self._scenario.clock, self._kernel

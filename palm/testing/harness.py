@@ -1,6 +1,6 @@
-"""One node, driven by hand: events in, a clock that moves when it is told to, and everything the node asked for kept in order.
+"""One node, driven by hand: events in, a clock that moves when it is told to, and what the node asked for, in order.
 
-Nothing is performed: what a node sends stays here until a test looks at it. Two harnesses and a `for` loop make a network.
+Nothing is performed: what a node sends stays here until a test looks at it. Two harnesses and a loop make a network.
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ class Harness:
             Item(sequence, payload, status)
             for effect in self.of(Deliver)
             for sequence, payload, status in zip(
-                effect.sequences, effect.payloads, effect.statuses or [Status.OK] * len(effect.sequences)
+                effect.sequences,
+                effect.payloads,
+                effect.statuses or [Status.OK] * len(effect.sequences),
+                strict=True,
             )
         ]
 
@@ -117,7 +120,11 @@ def items(batch: Batch) -> list[Item]:
     return [
         Item(*row)
         for row in zip(
-            batch.sequences, batch.payloads, batch.statuses or [Status.OK] * count, batch.attempts or [1] * count, strict=True
+            batch.sequences,
+            batch.payloads,
+            batch.statuses or [Status.OK] * count,
+            batch.attempts or [1] * count,
+            strict=True,
         )
     ]
 
@@ -126,7 +133,7 @@ def finished(invoke: Invoke, function: Callable[[bytes], bytes], only: Sequence[
     """What comes of an Invoke whose user code is `function`; of the sequences in `only`, where that is given."""
     sequences: list[int] = []
     payloads: list[Payload] = []
-    for sequence, payload in zip(invoke.batch.sequences, invoke.batch.payloads):
+    for sequence, payload in zip(invoke.batch.sequences, invoke.batch.payloads, strict=True):
         if only is None or sequence in only:
             assert isinstance(payload, bytes), "a failure is not run"
             sequences.append(sequence)

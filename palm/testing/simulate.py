@@ -47,6 +47,7 @@ class Simulation:
                 for client in self._clients:
                     client.close()
         finally:
+            self.cluster.world.close()
             self._stack.close()
 
     # -- who is there -------------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from palm.demo import work
-from palm.gateway.children import palm_command, palm_environment
+from palm.gateway.children import command, environment
 from tests.support.cluster import palm, wait_until
 
 
 def demo() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        palm_command("demo", "--json"), env=palm_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command("demo", "--json"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 

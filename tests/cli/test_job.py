@@ -7,16 +7,24 @@ import signal
 import subprocess
 from pathlib import Path
 
-from palm.gateway.children import palm_command, palm_environment
+from palm.gateway.children import command, environment
 from tests.support.cluster import Cluster, palm
 
 NUMBERS = b"".join(b"%d\n" % number for number in range(10))
 
 
+def piped(letters: Cluster, route: str) -> subprocess.Popen[bytes]:
+    """`palm job ROUTE` with all three streams in our hands."""
+    words = command("job", route, "--etcd", letters.endpoint)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe)
+
+
 def test_a_job_goes_from_file_to_file(letters: Cluster, tmp_path: Path) -> None:
     """One line, one message; one result, one line; the ledger at the end."""
     (tmp_path / "in").write_bytes(b"alpha\n\nbeta\r\nlast line without an end")
-    done = letters.palm("job", "letters.shout", "--in", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--ordered")
+    files = ("--in", str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    done = letters.palm("job", "letters.shout", *files, "--ordered")
     assert (done.returncode, done.stdout) == (0, b"")
     assert (tmp_path / "out").read_bytes() == b"ALPHA\n\nBETA\r\nLAST LINE WITHOUT AN END\n"
     assert b"sent 4  delivered 4  failed 0" in done.stderr
@@ -30,10 +38,7 @@ def test_a_job_goes_from_stdin_to_stdout(letters: Cluster) -> None:
 
 def test_results_come_while_the_source_still_runs(letters: Cluster) -> None:
     """A line that a person types is answered before the next one is typed."""
-    command = palm_command("job", "letters.shout", "--etcd", letters.endpoint)
-    with subprocess.Popen(
-        command, env=palm_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as job:
+    with piped(letters, "letters.shout") as job:
         assert job.stdin is not None and job.stdout is not None
         for word in (b"one", b"two"):
             job.stdin.write(word + b"\n")
@@ -48,7 +53,8 @@ def test_a_message_that_fails_is_named_and_the_rest_goes_on(letters: Cluster) ->
     done = letters.palm("job", "letters.odd", "--ordered", stdin=NUMBERS)
     said = done.stderr.decode()
     assert (done.returncode, done.stdout) == (1, b"0\n2\n4\n6\n8\n")
-    assert said.count("letters.odd raised ValueError") == 5 and "line 10: letters.odd raised ValueError: 9 is odd" in said
+    assert said.count("letters.odd raised ValueError") == 5
+    assert "palm job: line 10: letters.odd raised ValueError: 9 is odd" in said
     assert "sent 10  delivered 5  failed 5  expired 0  dead lettered 0  in flight 0" in said
 
 
@@ -93,10 +99,7 @@ def test_a_file_that_cannot_be_read_ends_with_2() -> None:
 
 def test_a_reader_that_goes_away_ends_the_job_quietly(letters: Cluster) -> None:
     """`palm job ... | head`: no traceback."""
-    command = palm_command("job", "letters.echo", "--etcd", letters.endpoint)
-    with subprocess.Popen(
-        command, env=palm_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as job:
+    with piped(letters, "letters.echo") as job:
         assert job.stdin is not None and job.stdout is not None and job.stderr is not None
         job.stdin.write(b"one\n")
         job.stdin.flush()
@@ -111,10 +114,7 @@ def test_a_reader_that_goes_away_ends_the_job_quietly(letters: Cluster) -> None:
 
 def test_ctrl_c_ends_a_job_and_says_how_far_it_came(letters: Cluster) -> None:
     """The ledger is the last word; no traceback, though the source still waits for its terminal."""
-    command = palm_command("job", "letters.echo", "--etcd", letters.endpoint)
-    with subprocess.Popen(
-        command, env=palm_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as job:
+    with piped(letters, "letters.echo") as job:
         assert job.stdin is not None and job.stdout is not None and job.stderr is not None
         job.stdin.write(b"one\n")
         job.stdin.flush()

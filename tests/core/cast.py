@@ -24,7 +24,9 @@ def peer_of(server: str, index: int = 0) -> Peer:
     return Peer(f"{server}-{index}-0000000000"[:32])
 
 
-def instance_of(server: str, index: int = 0, *, functions: tuple[str, ...] = ("f", "g"), draining: bool = False) -> Instance:
+def instance_of(
+    server: str, index: int = 0, *, functions: tuple[str, ...] = ("f", "g"), draining: bool = False
+) -> Instance:
     peer = peer_of(server, index)
     return Instance(server=server, peer=peer, address=f"sim://{peer}:1", functions=functions, draining=draining)
 

@@ -80,7 +80,7 @@ def test_what_was_turned_away_is_new_when_it_comes_again() -> None:
     )
 )
 def test_memory_is_a_table_of_what_is_at_or_above_the_watermark(operations: list[tuple[str, int]]) -> None:
-    """It agrees with a model at each step, and holds no row below the watermark: so it is bounded by the client's window."""
+    """It agrees with a model at each step, and holds no row below the watermark."""
     memory, floor = Memory(), 0
     model: dict[int, bytes | None] = {}
     for operation, sequence in operations:

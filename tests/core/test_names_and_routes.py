@@ -12,7 +12,7 @@ from palm.core.route import Stage, parse_route, parse_stage
 from palm.errors import BadName, BadRequest
 
 NAMES = st.text("abcXYZ019_-", min_size=1, max_size=LONGEST)
-HOSTILE = ["", "..", "a/b", "a.b", "a\0", "a\n", "a" * 129, "\u202eabc", "caf\u00e9", "cafe\u0301", " a", "\ud800", "a\n\n"]
+HOSTILE = ["", "..", "a/b", "a.b", "a\0", "a\n", "a" * 129, "\u202eabc", "caf\u00e9", "cafe\u0301", " a", "\ud800"]
 
 
 @pytest.mark.parametrize("text", HOSTILE + [None, 7, b"bytes"])

@@ -18,7 +18,6 @@ from palm.core.message import (
     Pong,
     Refused,
     Status,
-    Welcome,
 )
 from palm.core.route import parse_route
 from palm.testing.harness import NS, Item
@@ -612,7 +611,7 @@ def test_a_client_that_never_linked_is_forgotten_too() -> None:
 
 
 def test_a_server_with_hostile_records_in_its_registry_goes_on() -> None:
-    """One peer under two server names, and leaving under each: nothing raises, the first stays linked until its own end."""
+    """One peer under two server names, leaving under each: nothing raises, the first stays until its own end."""
     server = Server()
     two = server.up("two")
     server.post(
@@ -642,3 +641,15 @@ def test_a_job_id_of_a_batch_is_the_clients_whoever_sends_it() -> None:
     server.post(Received(peer_of("one"), Batch(Header(job, BOTH, 1), 0, [0], [b"x"])))
     server.finish()
     assert server.sent_to(CLIENT) == [Item(0, b"<x>")]
+
+
+def test_a_heartbeat_that_no_longer_names_a_job_ends_it() -> None:
+    """The word Over may be lost: the next Ping says the same, and jobs that it names stay."""
+    server = Server()
+    for number in (1, 2, 3):
+        server.receive(0, header=Header(JOB._replace(number=number), FIRST, 0))
+    server.post(Heard(CLIENT, Ping(1, open_jobs=(2,), next_job=3)))
+    assert server.of(Abandon) == [Abandon(JOB)]
+    assert server.node.held() == ["remembers 1 messages of job 2", "remembers 1 messages of job 3"]
+    server.receive(0, attempts=[2])
+    assert server.node.counters.stale == 1

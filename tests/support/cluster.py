@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from palm.gateway.children import dying_with_us, palm_command, palm_environment
+from palm.gateway.children import command, environment
 from tests.support.etcd import FLAVOURS, Flavour, etcd
 
 LETTERS = str(Path(__file__).with_name("letters.py"))
@@ -27,17 +27,16 @@ START_S = 30.0
 class Running:
     """One process of the cluster; what it says on both streams is kept."""
 
-    def __init__(self, command: list[str], folder: Path, number: int) -> None:
+    def __init__(self, words: list[str], folder: Path, number: int) -> None:
         self._log = folder / f"{number}.log"
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                command,
-                env=palm_environment(),
+                words,
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dying_with_us(),
             )
 
     @property
@@ -82,10 +81,10 @@ class Cluster:
 
     def start(self, *arguments: str, script: str = "") -> Running:
         """`palm ARGUMENTS`, or `python SCRIPT ARGUMENTS`, against this cluster's registry."""
-        command = [sys.executable, script, *arguments] if script else palm_command(*arguments)
+        words = [sys.executable, script, *arguments] if script else command(*arguments)
         if self.endpoint:
-            command += ["--etcd", self.endpoint]
-        running = Running(command, self._folder, len(self._started))
+            words += ["--etcd", self.endpoint]
+        running = Running(words, self._folder, len(self._started))
         self._started.append(running)
         return running
 
@@ -107,7 +106,7 @@ class Cluster:
 def palm(*arguments: str, stdin: bytes = b"", within_s: float = 60.0) -> subprocess.CompletedProcess[bytes]:
     """The `palm` command to its end."""
     return subprocess.run(
-        palm_command(*arguments), env=palm_environment(), input=stdin, capture_output=True, timeout=within_s
+        command(*arguments), env=environment(), input=stdin, capture_output=True, timeout=within_s
     )
 
 

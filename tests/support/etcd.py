@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ FLAVOURS: tuple[Flavour, ...] = ("debian", "wheel")
 START_S = 20.0
 ROOT_PASSWORD = "root-password"
 
+# The kernel's "parent death" is that of the thread which started the child: a worker of some event loop that restarts a
+# member would take it along when it ends. This thread ends with the tests.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starts etcd")
 _unproxied = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -112,9 +116,14 @@ class Member:
             ]
         with open(self._log, "ab") as log:
             # Its own session: Ctrl-C in the tests is ours to handle.
-            self._process = subprocess.Popen(
-                _dying_with_us(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            self._process = _starter.submit(
+                subprocess.Popen,
+                _dying_with_us(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            ).result()
 
     def wait_ready(self, within_s: float = START_S) -> None:
         """Until it answers for a cluster with a leader."""

@@ -1,0 +1,186 @@
+"""`palm.testing.simulate`: a user's servers and the real client in a simulated cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import weakref
+from collections import Counter
+
+import pytest
+
+from palm import HandlerFailed, NoSuchFunction, NoSuchServer, RegisteredServer
+from palm.errors import BadRequest, HarnessError
+from palm.testing import Simulation, simulate
+
+
+class Worker(RegisteredServer):
+    def shout(self, message: bytes) -> bytes:
+        return message.upper()
+
+    def divide(self, message: bytes) -> bytes:
+        return b"%d" % (10 // int(message))
+
+    def text(self, message: bytes) -> bytes:
+        return message.decode()  # type: ignore[return-value]  # the mistake that is tested
+
+    def nap(self, message: bytes) -> bytes:
+        time.sleep(float(message))
+        return b"%.3f" % time.monotonic()
+
+    async def soon(self, message: bytes) -> bytes:
+        await asyncio.sleep(float(message))
+        return message
+
+    def thread(self, message: bytes) -> bytes:
+        import threading
+
+        threading.Thread(target=print).start()
+        return b""
+
+
+def cluster(instances: int = 3, seed: int = 7, service_s: float = 0.0) -> Simulation:
+    return simulate(Worker, name="worker", instances=instances, seed=seed, service_s=service_s)
+
+
+PAYLOADS = [b"message %d" % n for n in range(500)]
+EXPECTED = Counter(payload.upper() for payload in PAYLOADS)
+
+
+def test_a_map_gives_what_the_functions_give() -> None:
+    """The results of a simulated cluster are the user's functions' own."""
+    with cluster() as sim:
+        assert Counter(sim.client().map(PAYLOADS, "worker.shout")) == EXPECTED
+
+
+def test_ordered_results_come_in_the_order_sent() -> None:
+    """Three instances of different speed do not disturb an ordered job."""
+    with cluster(service_s=0.003) as sim:
+        sim.at(0.05, lambda: sim.freeze("worker[1]", seconds=1.0))
+        results = list(sim.client().map(PAYLOADS, "worker.shout", ordered=True))
+    assert results == [payload.upper() for payload in PAYLOADS]
+
+
+def test_a_crash_in_mid_job_loses_nothing() -> None:
+    """What an instance had taken is done by the others."""
+    with cluster(service_s=0.01) as sim:
+        sim.at(0.3, lambda: sim.crash("worker[1]"))
+        client = sim.client()
+        job = client.job(PAYLOADS, ["worker.shout"])
+        assert Counter(client.submit()) == EXPECTED
+        assert job.ledger.adds_up and job.ledger.delivered == len(PAYLOADS)
+        assert not sim.instance("worker[1]").is_up
+
+
+def test_the_last_instance_may_die_and_come_back() -> None:
+    """With nobody there, messages wait; a new life takes them."""
+    with cluster(instances=1, service_s=0.01) as sim:
+        sim.at(0.5, lambda: sim.crash("worker[0]"))
+        sim.at(9.0, lambda: sim.restart("worker[0]"))
+        assert Counter(sim.client().map(PAYLOADS, "worker.shout")) == EXPECTED
+        assert sim.now > 9.0
+
+
+def test_a_job_goes_on_while_the_registry_is_away() -> None:
+    """The registry's absence stops nothing that runs."""
+    with cluster(service_s=0.01) as sim:
+        client = sim.client()
+        assert client.call("worker.shout", b"a") == b"A"
+        sim.registry_down(seconds=60)
+        assert Counter(client.map(PAYLOADS, "worker.shout")) == EXPECTED
+        assert sim.now < 10
+
+
+def test_nothing_is_left_open_after_a_job_and_its_faults() -> None:
+    """Servers forget a job that is over, also where the word of it was lost."""
+    with cluster(service_s=0.01) as sim:
+        sim.at(1.0, lambda: sim.cut("client <-> worker[2]", seconds=6.0))
+        list(sim.client().map(PAYLOADS, "worker.shout"))
+        sim.run(10)
+        assert sim.left_open() == []
+
+
+def test_an_exception_in_user_code_reaches_the_caller_and_the_job_goes_on() -> None:
+    """HandlerFailed says what, where and at which attempt; the other messages have their results."""
+    with cluster() as sim:
+        client = sim.client()
+        job = client.job([b"1", b"0", b"5"], "worker.divide", ordered=True)
+        results = client.submit()
+        assert next(results) == b"10"
+        with pytest.raises(HandlerFailed) as caught:
+            next(results)
+        assert list(results) == [b"2"]
+        assert (caught.value.kind, caught.value.server, caught.value.function) == ("ZeroDivisionError", "worker", "divide")
+        assert "10 // int(message)" in caught.value.remote_traceback
+        assert job.ledger.failed == 1 and job.ledger.delivered == 2 and job.ledger.adds_up
+
+
+def test_a_result_that_is_not_bytes_is_named() -> None:
+    """The error names the function, what it returned, and the way out."""
+    with cluster() as sim, pytest.raises(HandlerFailed, match=r"'text' of server 'worker' returned str, bytes are needed"):
+        sim.client().call("worker.text", b"x")
+
+
+def test_blocking_user_code_takes_simulated_time_only() -> None:
+    """`time.sleep` in a handler moves the simulated clock."""
+    begin = time.monotonic()
+    with cluster(instances=1) as sim:
+        assert sim.client().call("worker.nap", b"30", timeout=100) >= b"30"
+        assert sim.now >= 30
+    assert time.monotonic() - begin < 20
+
+
+def test_coroutines_of_one_instance_run_beside_each_other() -> None:
+    """Fifty sleeps of a second take about one."""
+    with cluster(instances=1) as sim:
+        assert len(list(sim.client().map([b"1"] * 50, "worker.soon"))) == 50
+        assert 1.0 <= sim.now < 2.0
+
+
+def test_a_thread_in_user_code_is_refused_with_a_way_out() -> None:
+    """What cannot be simulated is not silently done for real."""
+    with cluster() as sim, pytest.raises((HandlerFailed, HarnessError), match="thread"):
+        sim.client().call("worker.thread", b"")
+
+
+def test_an_unknown_function_is_refused_with_what_there_is() -> None:
+    """The nearest name is offered."""
+    with cluster() as sim, pytest.raises(NoSuchFunction, match=r"did you mean 'shout'"):
+        sim.client().call("worker.shuot", b"x")
+
+
+def test_an_unknown_server_is_an_error_that_lists_the_servers() -> None:
+    """After the timeout, not for ever."""
+    with cluster() as sim:
+        with pytest.raises(NoSuchServer, match=r"'wroker' \(did you mean 'worker'\?\) after 3 s; there are worker"):
+            sim.client().call("wroker.shout", b"x", timeout=3)
+        assert 3.0 <= sim.now < 5.0
+
+
+def test_an_unknown_instance_is_named() -> None:
+    """A test's own typing error is an error."""
+    with cluster() as sim, pytest.raises(BadRequest, match=r"no instance 'worker\[9\]'; there are worker\[0\]"):
+        sim.crash("worker[9]")
+
+
+def _hash(seed: int) -> str:
+    with cluster(seed=seed, service_s=0.002) as sim:
+        sim.at(0.1, lambda: sim.crash("worker[0]"))
+        list(sim.client().map(PAYLOADS, "worker.shout"))
+        return sim.trace_hash
+
+
+def test_one_seed_is_one_course_of_events() -> None:
+    """The trace hash is a function of the seed."""
+    assert _hash(1) == _hash(1) != _hash(2)
+
+
+def test_a_simulation_that_is_over_leaves_nothing_in_memory() -> None:
+    """Thousands of them fit into one test run."""
+    with cluster(service_s=0.001) as sim:
+        list(sim.client().map(PAYLOADS, "worker.shout"))
+        kernel = weakref.ref(sim.cluster)
+    del sim
+    gc.collect()
+    assert kernel() is None
