@@ -15,7 +15,7 @@ VERBS = ("run", "call", "job", "ps", "simulate", "demo", "registry")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 1: it failed, with one line on stderr; 2: the command line was wrong; `simulate` has codes of its own."""
+    """0: done; 1: it failed, with one line on stderr; 2: a wrong command line; `simulate` has codes of its own."""
     obey_parent()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="palm", description="Clusters of streaming RPC servers that lose no message.")

@@ -65,7 +65,7 @@ def stop(children: list[Child]) -> None:
 
 
 def obey_parent() -> None:
-    """At the start of a process: if it is one of those children, have the kernel send it SIGTERM when its parent is gone.
+    """At the start of a process: if it is such a child, have the kernel send it SIGTERM when its parent is gone.
 
     Here and not between fork and exec: a fork that runs code of ours would also run gRPC's, which does not survive it.
     """
