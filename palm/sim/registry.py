@@ -225,9 +225,12 @@ class SimRegistry:
             unsure = unsure or unsure_now
             was_there = was_there or (unsure_now and self._connected)
             why = answer.absent if answer is not None else "no answer"
-            if answer is None and self._heard_at <= sent_at:
+            timed_out = answer is None and self._process.now() > sent_at
+            if timed_out and self._heard_at <= sent_at:
                 self._throw_away()  # nothing at all came back since: the connection may be dead
             else:
+                # Also where another call threw the session away under this one: else two would do it to each other
+                # for ever.
                 await self._process.sleep(min(self._pause(failures), max(0, deadline - self._process.now())))
         raise self._exhausted(operation, began, was_there, unsure, why)
 
