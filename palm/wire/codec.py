@@ -65,7 +65,8 @@ class Codec:
         items = size = 0
         for batch in batches:
             payloads = _payload_bytes(batch)
-            if payloads and items + len(payloads) <= MAX_ITEMS and (size_of := sum(map(len, payloads))) <= MAX_TABLE_BYTES - size:
+            size_of = sum(map(len, payloads))
+            if payloads and items + len(payloads) <= MAX_ITEMS and size + size_of <= MAX_TABLE_BYTES:
                 table.append((batch, 0, len(payloads)))
                 items += len(payloads)
                 size += size_of
@@ -212,7 +213,9 @@ class Codec:
             or any(column >= len(headers) for column in columns)
         ):
             raise BadFrame("the columns of a table do not fit together")
-        if statuses and max(statuses) > Status.AWAY or attempts and not 1 <= min(attempts) <= max(attempts) <= 1_000_000:
+        if statuses and max(statuses) > Status.AWAY:
+            raise BadFrame("status or attempt out of range")
+        if attempts and not 1 <= min(attempts) <= max(attempts) <= 1_000_000:
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
         column_of_payloads: list[Payload] = payloads  # type: ignore[assignment]  # nobody else has it

@@ -66,7 +66,7 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             server=record["server"],
             peer=Peer(parts[5] if record["peer"] == parts[5] else ""),
             address=record["address"],
-            functions=tuple(record["functions"]) if isinstance(record["functions"], list) else ("",),
+            functions=tuple(record["functions"]),
             kind=str(record.get("kind", "")),
             host=str(record.get("host", "")),
             pid=int(record.get("pid", 0)),
@@ -78,7 +78,9 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
         return None
     if instance.server != parts[4] or instance.peer != parts[5] or not is_name(instance.server):
         return None
-    if not is_peer(instance.peer) or not all(map(is_name, instance.functions)):
+    if not is_peer(instance.peer):
+        return None
+    if not isinstance(record["functions"], list) or not all(map(is_name, instance.functions)):
         return None
     if not isinstance(instance.address, str) or _ADDRESS.fullmatch(instance.address) is None:
         return None
