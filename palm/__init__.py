@@ -17,10 +17,11 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import RegisteredServer, run_server
+from palm.servers import ButterflyServer, RegisteredServer, run_server
 
 __all__ = [
     "AsyncClient",
+    "ButterflyServer",
     "Client",
     "DeadLettered",
     "DeadlineExpired",

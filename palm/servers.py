@@ -26,6 +26,20 @@ class RegisteredServer:
         return logging.getLogger(type(self).__name__)
 
 
+class ButterflyServer(RegisteredServer):
+    """The same, for work that one process is too slow for: run it in as many processes as there are cores, or machines.
+
+    The instances of one name elect a leader. It takes the messages and hands them out to the others, each as many as it can
+    use, and works itself while it is alone. Where the leader is lost, another one takes over; what a lost worker had
+    goes to others. So functions must not rely on which process runs them, nor on running only once.
+    """
+
+    kind = "ButterflyServer"
+
+    def on_term(self, term: int) -> None:
+        """Called when this instance has become the leader; terms only grow. Override it."""
+
+
 def run_server(server: type[object], name: str, functions: Sequence[str] | None = None) -> None:
     """Serve `server` under `name` until told to stop; the last line of a server script.
 

@@ -384,7 +384,11 @@ class ClientNode:
         if link is None or not effects:
             return []
         self._quarantine.pop(event.peer, None)
-        clean = link.instance.draining
+        # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker hold
+        # anything that its leader does not know of.
+        clean = link.instance.draining or link.instance.role == "leader"
+        if link.instance.role == "worker":
+            return effects
         for number, job in list(self.jobs.items()):
             if job.route[0].server == event.server:
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], clean)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Sequence
 
-from palm.core.message import Payload, Peer, Status
+from palm.core.message import Header, Payload, Peer, Status
 
 
 class Answer(NamedTuple):
@@ -19,10 +19,12 @@ class Answer(NamedTuple):
 
 
 class Memory:
-    __slots__ = ("floor", "_rows", "_went")
+    __slots__ = ("floor", "header", "_rows", "_went")
 
     def __init__(self) -> None:
         self.floor = 0
+        self.header: Header | None = None
+        """Under which it was last asked for: who asked is who is answered."""
         # sequence -> payload where it is OK (the common case, without an object of its own), Answer where it is not,
         # None while it runs.
         self._rows: dict[int, bytes | Answer | None] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType
 
 from palm.core.route import Route, Stage
 
@@ -38,9 +38,17 @@ class Status(IntEnum):
     EXPIRED = 2
     BUSY = 3
     AWAY = 4
-    DEAD_LETTERED = 16
+    DEAD_LETTERED = 5
+    UNKNOWN_FATE = 6
     CANCELLED = 17
-    UNKNOWN_FATE = 18
+
+
+class Leg(IntEnum):
+    """Between whom of a parallel server an item travels."""
+
+    NONE = 0
+    TO_WORKER = 1
+    FROM_WORKER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +61,13 @@ class Header:
     """Index of the stage that is to run it; `len(route)` for a result on its way to the client."""
     at_most_once: bool = False
     trace: bytes = b""
+    leg: int = Leg.NONE
+    term: int = 0
+    """Of the leader that handed it out; 0 where `leg` is NONE."""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.job, self.stage)))
+        object.__setattr__(self, "_hash", hash((self.job, self.stage, self.leg)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -73,12 +84,16 @@ class Header:
     def at(self, stage: int) -> Header:
         return Header(self.job, self.route, stage, self.at_most_once, self.trace)
 
+    def on(self, leg: Leg, term: int) -> Header:
+        """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, leg, term)
+
 
 class Failure(NamedTuple):
     """Why a message failed; travels as the payload of an item with `Status.FAILED`, encoded by the wire."""
 
     reason: str
-    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST."""
+    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST, WORKER_LOST."""
     kind: str
     text: str
     remote_traceback: str = ""
@@ -162,9 +177,19 @@ class Over(NamedTuple):
     number: int
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over
+class Pull(NamedTuple):
+    """A worker's word to the leader of that term: let me have up to `credit` messages at one time."""
+
+    term: int
+    credit: int
+
+
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull
 
 PROTOCOL_VERSION = 1
+
+Role = Literal["", "alone", "leader", "worker"]
+"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Other servers have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,3 +207,11 @@ class Instance:
     """Unix time in milliseconds, of the instance's own wall clock: for people."""
     draining: bool = False
     protocol: int = PROTOCOL_VERSION
+    role: Role = ""
+    term: int = 0
+    """Of its election, while it leads."""
+
+    @property
+    def takes_messages(self) -> bool:
+        """False for a worker: messages go to its leader."""
+        return self.role != "worker"

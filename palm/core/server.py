@@ -31,6 +31,7 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leg,
     Over,
     Payload,
     Peer,
@@ -76,6 +77,10 @@ class ServerNode:
         self.counters = Counters()
         self.in_flight = 0
         self.draining = False
+        self.leads = True
+        """False for the worker of a parallel server: messages are its leader's business, and come from there only."""
+        self.chief: Peer | None = None
+        """The leader that a worker answers to."""
         self._has_drained = False
         self._progress_at = now
         self._cluster = cluster
@@ -155,6 +160,9 @@ class ServerNode:
             bad_frames=counters.bad_frames,
             uptime_us=(now - self._started) // 1_000,
         )
+
+    def has_dialed(self, peer: Peer) -> bool:
+        return peer in self._links
 
     def held(self) -> list[str]:
         """What it holds for jobs, in words: nothing once all of them are over."""
@@ -261,9 +269,45 @@ class ServerNode:
             return [self._stranger(peer)]
         self._callers[peer] = now
         header = batch.header
-        if header.is_result or header.target.server != self.server or header.job in self._over:
+        if header.is_result or header.leg or header.target.server != self.server or header.job in self._over:
             self.counters.stale += len(batch)
             return []
+        if not self.leads:
+            # Who leads will be known soon, and it may be this one.
+            self.counters.turned_away += len(batch)
+            count = len(batch)
+            return self._send_result(header, batch.sequences, [b""] * count, [Status.BUSY] * count, None, now)
+        return self._take(batch, now)
+
+    def hand(self, batch: Batch, now: int) -> list[Effect]:
+        """A batch that this worker's leader hands it, under a header of that leg: taken however much is here, as the leader
+        knows how much it may send."""
+        if batch.header.job in self._over or batch.header.target.server != self.server:
+            self.counters.stale += len(batch)
+            return []
+        if batch.header.job.client in self._absent:
+            self._absent[batch.header.job.client] = now
+        return self._take(batch, now)
+
+    def release(self, ticket: int, sequences: Sequence[int], status: Status | None, now: int) -> list[Effect]:
+        """These of an `Invoke` are not going to be run here. `status` tells the client: AWAY, BUSY; None says nothing."""
+        header, expires, left = self._tickets.pop(ticket)
+        if left > len(sequences):
+            self._tickets[ticket] = (header, expires, left - len(sequences))
+        self.in_flight -= len(sequences)
+        memory = self._memories.get((header.job, header.stage))
+        if memory is None:
+            return []
+        for sequence in sequences:
+            memory.untake(sequence)
+        if status is None:
+            return []
+        self.counters.turned_away += len(sequences)
+        count = len(sequences)
+        return self._send_result(header, list(sequences), [b""] * count, [status] * count, None, now)
+
+    def _take(self, batch: Batch, now: int) -> list[Effect]:
+        header = batch.header
         key = (header.job, header.stage)
         memory = self._memories.get(key)
         if memory is None:
@@ -271,6 +315,7 @@ class ServerNode:
             if header.job.client not in self._callers:
                 self._absent.setdefault(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
+        memory.header = header
         memory.advance(batch.watermark)
 
         fresh = [i for i, sequence in enumerate(batch.sequences) if memory.take(sequence)]
@@ -280,7 +325,7 @@ class ServerNode:
             batch = _picked(batch, fresh)
         if not fresh:
             return effects
-        room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        room = len(batch) if header.leg else 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
         if len(batch) > room:
             # What fits is taken: else a batch over the whole bound would come again for ever.
             effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
@@ -403,7 +448,7 @@ class ServerNode:
         now: int,
         before: Peer | None,
     ) -> list[Effect]:
-        onward = self._next_header(header)
+        onward = self._next_header(memory.header or header)
         batch = Batch(
             onward,
             memory.floor,
@@ -412,6 +457,8 @@ class ServerNode:
             None if expires is None else max(0, expires - now),
             statuses=None if statuses is None else list(statuses),
         )
+        if onward.leg:
+            return [] if self.chief is None else [Send(self.chief, batch)]
         if onward.is_result:
             return self._to_client(batch, now)
         return self._to_next(memory, batch, before, now)
@@ -419,7 +466,8 @@ class ServerNode:
     def _next_header(self, header: Header) -> Header:
         onward = self._onward.get(header)
         if onward is None:
-            onward = self._onward[header] = header.at(header.stage + 1)
+            onward = header.on(Leg.FROM_WORKER, header.term) if header.leg else header.at(header.stage + 1)
+            self._onward[header] = onward
         return onward
 
     def _send_result(

@@ -99,6 +99,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
+        on_term=getattr(server, "on_term", None),
     )
     stop = _on_signals()
     try:

@@ -69,6 +69,22 @@ class Invoker:
         if not calls:
             del self._open[job]
 
+    def call(self, hook: Callable[[Any], object], argument: object, log: Callable[[str], None]) -> None:
+        """Run a hook of the user's where the functions run, after what was given before; what it raises is logged."""
+
+        def run(one: object) -> str:
+            try:
+                hook(one)
+            except (Exception, SystemExit):  # a hook that raises stops nothing
+                return traceback.format_exc()
+            return ""
+
+        def done(outcomes: list[str]) -> None:
+            for raised in filter(None, outcomes):
+                log(f"{getattr(hook, '__name__', 'a hook')} raised: {raised}")
+
+        self._executor.execute("_hook", run, [argument], done)
+
     # -- used by calls ------------------------------------------------------------------------------------------------
 
     def has_passed(self, expires: int | None) -> bool:

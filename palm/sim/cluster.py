@@ -108,6 +108,7 @@ class Cluster:
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
+            on_term=getattr(server, "on_term", None),
         )
         self._note(EntryKind.STARTED, instance, peer)
         host.on_crash(lambda dead: self._crashed(instance, dead))

@@ -11,7 +11,7 @@ from typing import Iterable, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Payload, Peer, Status
+from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Leg, Payload, Peer, Status
 from palm.core.route import LONGEST as LONGEST_ROUTE
 from palm.core.route import Route, parse_stage
 from palm.errors import BadFrame, BadRequest
@@ -145,6 +145,8 @@ class Codec:
                 route=[str(stage) for stage in header.route],
                 at_most_once=header.at_most_once,
                 trace=header.trace,
+                leg=header.leg,
+                term=header.term,
             ).SerializeToString(deterministic=True)
             _keep(self._bytes_of, header, known)
         return known
@@ -168,7 +170,7 @@ class Codec:
     def _decode_single(self, single: Single, payload: bytes | None) -> Batch:
         if (single.frame_bytes or None) != (None if payload is None else len(payload) + 1):
             raise BadFrame("the payload's frame is missing, or not as long as announced")
-        if single.status > Status.AWAY or single.attempt > 1_000_000:
+        if single.status > Status.UNKNOWN_FATE or single.attempt > 1_000_000:
             raise BadFrame("status or attempt out of range")
         return Batch(
             self._header(single.header),
@@ -197,7 +199,7 @@ class Codec:
             or any(column >= len(headers) for column in columns)
         ):
             raise BadFrame("the columns of a table do not fit together")
-        if statuses and max(statuses) > Status.AWAY or attempts and max(attempts) > 1_000_000:
+        if statuses and max(statuses) > Status.UNKNOWN_FATE or attempts and max(attempts) > 1_000_000:
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
         column_of_payloads: list[Payload] = list(table.payload)
@@ -239,8 +241,10 @@ def _parse_header(message: Message) -> Header:
         route: Route = tuple(parse_stage(stage) for stage in message.route)
     except BadRequest as error:
         raise BadFrame("a header with a stage that is no name") from error
+    if message.leg > Leg.FROM_WORKER or (message.leg and message.stage == len(message.route)):
+        raise BadFrame("a leg that is none, or one of a result")
     job = JobId(Peer(message.client), message.incarnation, int(message.pipeline))
-    return Header(job, route, message.stage, message.at_most_once, message.trace)
+    return Header(job, route, message.stage, message.at_most_once, message.trace, message.leg, message.term)
 
 
 def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:

@@ -13,14 +13,18 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXPIRED: _ClassVar[Status]
     BUSY: _ClassVar[Status]
     AWAY: _ClassVar[Status]
+    DEAD_LETTERED: _ClassVar[Status]
+    UNKNOWN_FATE: _ClassVar[Status]
 OK: Status
 FAILED: Status
 EXPIRED: Status
 BUSY: Status
 AWAY: Status
+DEAD_LETTERED: Status
+UNKNOWN_FATE: Status
 
 class Message(_message.Message):
-    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace")
+    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "leg", "term")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +35,8 @@ class Message(_message.Message):
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     AT_MOST_ONCE_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    LEG_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     client: str
     stage: int
@@ -41,7 +47,9 @@ class Message(_message.Message):
     route: _containers.RepeatedScalarFieldContainer[str]
     at_most_once: bool
     trace: bytes
-    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ...) -> None: ...
+    leg: int
+    term: int
+    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
 
 class Table(_message.Message):
     __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status")
@@ -94,11 +102,13 @@ class Failure(_message.Message):
         NO_FUNCTION: _ClassVar[Failure.Reason]
         TOO_LARGE: _ClassVar[Failure.Reason]
         BAD_REQUEST: _ClassVar[Failure.Reason]
+        WORKER_LOST: _ClassVar[Failure.Reason]
     HANDLER_RAISED: Failure.Reason
     BAD_RESULT: Failure.Reason
     NO_FUNCTION: Failure.Reason
     TOO_LARGE: Failure.Reason
     BAD_REQUEST: Failure.Reason
+    WORKER_LOST: Failure.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -118,20 +128,22 @@ class Failure(_message.Message):
     def __init__(self, reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., remote_traceback: _Optional[str] = ..., server: _Optional[str] = ..., function: _Optional[str] = ..., instance: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Control(_message.Message):
-    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over")
+    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refused: Refused
     ping: Ping
     pong: Pong
     over: Over
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ...) -> None: ...
+    pull: Pull
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "expects", "cluster", "name")
@@ -168,6 +180,14 @@ class Refused(_message.Message):
     why: Refused.Why
     text: str
     def __init__(self, why: _Optional[_Union[Refused.Why, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Pull(_message.Message):
+    __slots__ = ("term", "credit")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    credit: int
+    def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("number", "open_jobs", "next_job")

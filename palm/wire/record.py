@@ -6,9 +6,9 @@ Reading is strict: whatever is garbage, too large, or says another name than its
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
-from palm.core.message import Instance, Peer
+from palm.core.message import Instance, Peer, Role
 from palm.core.names import is_name
 from palm.wire.codec import is_peer
 
@@ -28,12 +28,17 @@ def instance_key(cluster: str, server: str, peer: Peer) -> str:
     return f"{instances_prefix(cluster, server)}{peer}"
 
 
+def leader_key(cluster: str, server: str) -> str:
+    """Held by the leader of a parallel server, under its lease; created by its election, whose revision is the term."""
+    return f"/palm/{cluster}/leaders/{server}"
+
+
 def client_key(cluster: str, peer: Peer) -> str:
     return f"/palm/{cluster}/clients/{peer}"
 
 
 def encode_instance(instance: Instance) -> bytes:
-    record = {
+    record: dict[str, object] = {
         "server": instance.server,
         "peer": instance.peer,
         "address": instance.address,
@@ -45,6 +50,8 @@ def encode_instance(instance: Instance) -> bytes:
         "draining": instance.draining,
         "protocol": instance.protocol,
     }
+    if instance.role:
+        record |= {"role": instance.role, "term": instance.term}
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -70,6 +77,8 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             started_ms=int(record.get("started_ms", 0)),
             draining=bool(record.get("draining", False)),
             protocol=int(record.get("protocol", 1)),
+            role=_role(record.get("role", "")),
+            term=int(record.get("term", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -78,3 +87,12 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     if not is_peer(instance.peer) or not all(map(is_name, instance.functions)):
         return None
     return instance
+
+
+def _role(said: object) -> Role:
+    """Raises ValueError for a role that this release does not know."""
+    for role in get_args(Role):
+        if said == role:
+            known: Role = role
+            return known
+    raise ValueError(f"{said!r:.80} is no role")
