@@ -16,11 +16,12 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=(*NAMES, "all"), default="all")
     parser.add_argument("--json", action="store_true", help="one object on stdout; a list of them for all")
     parser.add_argument("--rounds", type=int, default=5, help="of each side, in turn (default: %(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="one round at a tiny size: shows that it runs, not how fast")
+    parser.add_argument("--smoke", action="store_true", help="one round at a tiny size: it runs, no more is shown")
     args = parser.parse_args()
     figures = []
+    rounds = 1 if args.smoke else max(1, args.rounds)
     for name in NAMES if args.name == "all" else (args.name,):
-        figure = import_module(f"bench.{name}").measure(smoke=args.smoke, rounds=1 if args.smoke else max(1, args.rounds))
+        figure = import_module(f"bench.{name}").measure(smoke=args.smoke, rounds=rounds)
         figures.append(figure.as_json())
         print(figure.as_line(), file=sys.stderr if args.json else sys.stdout, flush=True)
     if args.json:

@@ -73,7 +73,7 @@ def compared(
 ) -> Figure:
     """`is_met` is asked with PALM's median and the ratio."""
     palm, raw = median(palm_rounds), median(raw_rounds)
-    pairs = [of_palm / of_raw for of_palm, of_raw in zip(palm_rounds, raw_rounds)]
+    pairs = [of_palm / of_raw for of_palm, of_raw in zip(palm_rounds, raw_rounds, strict=True)]
     return Figure(
         bench=bench,
         unit=unit,

@@ -1,4 +1,4 @@
-"""A million messages from a generator into a consumer that is slower than the servers: memory must not follow their number.
+"""A million messages from a generator into a consumer that is slower than the servers: memory must not follow them.
 
 The consumer takes at a fixed rate in both jobs, so windows are full in both and only the number differs.
 """

@@ -101,7 +101,7 @@ def free_port() -> int:
 
 
 def peak_rss_kib(pid: int) -> int:
-    """The most memory that a living process ever had. VmHWM, as `getrusage` also counts what was there before `exec`."""
+    """The most memory that a living process had. VmHWM: `getrusage` also counts what was there before `exec`."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1])

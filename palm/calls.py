@@ -29,7 +29,13 @@ class CallJob:
         self.error: PalmError | None = None
         self.number = engine.new_number()
         engine.open(
-            self.number, self, route, window=WINDOW, window_bytes=1 << 62, deadline=int(limit_s * 1e9), at_most_once=False
+            self.number,
+            self,
+            route,
+            window=WINDOW,
+            window_bytes=1 << 62,
+            deadline=int(limit_s * 1e9),
+            at_most_once=False,
         )
 
     def call(self, payload: bytes, answer: Answer) -> None:

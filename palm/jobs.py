@@ -32,13 +32,15 @@ Chunk = tuple[list[int], list[Payload], "list[int] | None"]
 Outcome = tuple[int, "bytes | PalmError"]
 
 FeedMaker = Callable[[Callable[[list[bytes]], None], Callable[["BaseException | None"], None]], Feed]
-"""Makes a job's feed from its two ends: where payloads go, and who is told of the source's end. On the host's thread."""
+"""Makes a job's feed from its two ends: where payloads go, and who is told of the source's end. On the host's
+thread."""
 
 
 class Job:
     """One job: what is to be sent where, and what has become of it. Made by `Client.job`; `Client.submit` starts it.
 
-    `errors` says what becomes of messages that end without a result: "raise" raises their error from `next` (and a later
+    `errors` says what becomes of messages that end without a result: "raise" raises their error from `next` (and a
+    later
     `next` goes on: the rest of the job does too), "yield" yields the error object in place of a result, "skip" leaves
     them to the ledger.
     """
@@ -80,7 +82,12 @@ class Job:
         self._make_feed: FeedMaker | None = None
         self._wake: Callable[[], None] = lambda: None
         self._chunks: deque[Chunk] = deque()
-        self._current: Iterator[Outcome] = iter(())
+        # The chunk at hand: below `_at` it was taken, below `_counted` that is counted, at `_stop` to be looked after.
+        self._sequences: list[int] = []
+        self._values: Sequence[bytes | PalmError] = ()
+        self._at = self._counted = self._stop = 0
+        self._piece = max(1, window >> 2)
+        self._hungry = True
         self._early: dict[int, bytes | PalmError] = {}
         self._next_sequence = 0
         self._taken = self._taken_ok = self._taken_bytes = 0
@@ -91,8 +98,8 @@ class Job:
     def open(
         self, world: World, engine: ClientEngine, wake: Callable[[], None], make_feed: FeedMaker | None = None
     ) -> None:
-        """Start, on the host's thread. `wake` is called whenever there is something new to look at. `make_feed` reads
-        the source where the world's own feed cannot."""
+        """Start, on the host's thread. `wake` is called when there is something new to look at: outcomes, only after
+        a `pop` that found none. `make_feed` reads the source where the world's own feed cannot."""
         self._world, self._engine, self._wake, self._make_feed = world, engine, wake, make_feed
         self.number = engine.new_number()
         engine.open(
@@ -109,10 +116,17 @@ class Job:
         """The next outcome, in the order wanted; None while there is none. Does not wait."""
         if self.ordered:
             return self._pop_ordered()
-        return self._pop_any()
+        at = self._at
+        if at == self._stop:
+            if not self._turn():
+                return None
+            at = self._at
+        self._at = at + 1
+        return self._sequences[at], self._values[at]
 
     def settle(self) -> None:
         """Report what was taken; called when the caller is about to wait, or now and then."""
+        self._count_piece()
         if not self._taken or self._world is None or self._engine is None or self.number is None:
             return
         engine, number = self._engine, self.number
@@ -145,7 +159,10 @@ class Job:
 
     def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
         self._chunks.append((sequences, payloads, statuses))
-        self._wake()
+        if self._hungry and self._engine is not None:
+            self._hungry = False
+            # Soon, not now: a caller that wakes while this thread has work only gets into its way.
+            self._engine.host.call_soon(self._wake)
 
     def ended(self, error: PalmError | None) -> None:
         if self.error is None:
@@ -174,7 +191,8 @@ class Job:
 
     @property
     def ledger(self) -> Ledger:
-        """The counts at this moment. What was taken and not yet reported (at most an eighth of a window) is in flight."""
+        """The counts at this moment. What was taken and not reported yet, a quarter of a window at most, is in
+        flight."""
         self._keep_ledger()
         return self._last_ledger
 
@@ -196,56 +214,60 @@ class Job:
 
     # -- taking -------------------------------------------------------------------------------------------------------
 
-    def _pop_any(self) -> Outcome | None:
-        for outcome in self._current:
-            return outcome
-        self._current = iter(())
-        if not self._chunks:
-            return None
-        self._current = self._outcomes(*self._chunks.popleft())
-        return next(self._current)
+    def _turn(self) -> bool:
+        """Go on to the next piece of the chunk at hand, or to the next chunk; False where there is none."""
+        self._count_piece()
+        if self._taken >= self._piece:
+            self.settle()
+        if self._at == len(self._values):
+            self._sequences, self._values = [], ()
+            self._at = self._counted = self._stop = 0
+            self._hungry = True  # before the look: who delivers after it wakes us
+            if not self._chunks:
+                return False
+            self._hungry = False
+            sequences, payloads, statuses = self._chunks.popleft()
+            self._sequences = sequences
+            self._values = self._judged(sequences, payloads, statuses)
+        self._stop = min(len(self._values), self._at + self._piece)
+        return True
+
+    def _judged(
+        self, sequences: list[int], payloads: list[Payload], statuses: Sequence[int] | None
+    ) -> Sequence[bytes | PalmError]:
+        if statuses is None:
+            return payloads  # type: ignore[return-value]  # without statuses all are results
+        return [
+            payload
+            if status == Status.OK and isinstance(payload, bytes)
+            else error_of(sequence, status, payload, self.route)
+            for sequence, payload, status in zip(sequences, payloads, statuses, strict=True)
+        ]
 
     def _pop_ordered(self) -> Outcome | None:
         early = self._early
         while self._next_sequence not in early:
-            outcome = self._pop_any()
-            if outcome is None:
+            if self._at == self._stop and not self._turn():
                 return None
-            if outcome[0] == self._next_sequence:
-                self._next_sequence += 1
-                self._count(outcome[1])
-                return outcome
-            early[outcome[0]] = outcome[1]
+            early[self._sequences[self._at]] = self._values[self._at]
+            self._at += 1
         sequence = self._next_sequence
         self._next_sequence += 1
         value = early.pop(sequence)
-        self._count(value)
+        self._count((value,))
         return sequence, value
 
-    def _outcomes(
-        self, sequences: list[int], payloads: list[Payload], statuses: Sequence[int] | None
-    ) -> Iterator[Outcome]:
-        """One chunk, counted as taken as it goes (unless ordered: then as it comes out)."""
-        counts = not self.ordered
-        for index, sequence in enumerate(sequences):
-            payload = payloads[index]
-            status = Status.OK if statuses is None else statuses[index]
-            if status == Status.OK:
-                assert isinstance(payload, bytes), "a result is bytes"
-                value: bytes | PalmError = payload
-            else:
-                value = error_of(sequence, status, payload, self.route)
-            if counts:
-                self._count(value)
-            yield sequence, value
+    def _count_piece(self) -> None:
+        """What was taken of the chunk at hand is taken; where results are to be in order, only what came out of it."""
+        if not self.ordered:
+            self._count(self._values[self._counted : self._at])
+        self._counted = self._at
 
-    def _count(self, value: bytes | PalmError) -> None:
-        self._taken += 1
-        if isinstance(value, bytes):
-            self._taken_ok += 1
-            self._taken_bytes += len(value)
-        if self._taken >= self.window >> 3:
-            self.settle()
+    def _count(self, values: Sequence[bytes | PalmError]) -> None:
+        results = [value for value in values if isinstance(value, bytes)]
+        self._taken += len(values)
+        self._taken_ok += len(results)
+        self._taken_bytes += sum(map(len, results))
 
     def _checked(self) -> Iterator[bytes]:
         """The source, with every payload checked before it is PALM's."""
@@ -300,7 +322,8 @@ def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmErro
         error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")
     else:
         error = MessageFailed(
-            f"message {sequence} to {where}: an instance was lost and the job is at_most_once, so it may or may not have run"
+            f"message {sequence} to {where}: an instance was lost and the job is at_most_once, "
+            "so it may or may not have run"
         )
     if isinstance(error, MessageFailed):
         error.sequence = sequence

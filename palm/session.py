@@ -143,7 +143,8 @@ class Session:
             open()
 
     def close(self) -> bool:
-        """Let no source run on, and have the ledgers count what was taken. True for the first, who is to end the world."""
+        """Let no source run on, and have the ledgers count what was taken. True for the first, who is to end the
+        world."""
         with self._lock:
             if self.is_closed:
                 return False

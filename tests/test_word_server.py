@@ -1,7 +1,8 @@
-"""A property-based test of a user's own server, to be copied: whatever goes wrong, no message is lost or answered twice.
+"""A property-based test of a user's own server, to be copied: whatever goes wrong, no message is lost or answered
+twice.
 
-Run it with `pytest tests/test_word_server.py`. Hypothesis draws what goes wrong and when; the simulator makes it happen, the
-same way each time, so a failure shrinks to the few faults that matter and stays where it is.
+Run it with `pytest tests/test_word_server.py`. Hypothesis draws what goes wrong and when; the simulator makes it
+happen, the same way each time, so a failure shrinks to the few faults that matter and stays where it is.
 """
 
 from collections import Counter

@@ -12,7 +12,11 @@ from palm.core.names import is_name
 def add_registry_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("registry")
     group.add_argument(
-        "-e", "--etcd", default="", metavar="HOST:PORT[,...]", help="etcd endpoints (default: $PALM_ETCD, then 127.0.0.1:2379)"
+        "-e",
+        "--etcd",
+        default="",
+        metavar="HOST:PORT[,...]",
+        help="etcd endpoints (default: $PALM_ETCD, then 127.0.0.1:2379)",
     )
     group.add_argument("--namespace", type=name, default="palm", help="the cluster's name (default: %(default)s)")
     group.add_argument("--user", default="", help="etcd user; its password is read from $PALM_ETCD_PASSWORD")

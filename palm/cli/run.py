@@ -25,8 +25,12 @@ ABOUT = "run a server until Ctrl-C, which drains it (a second one stops at once)
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser("run", help=ABOUT, description=ABOUT)
     parser.add_argument("server", help="file.py, file.py:Class or module:Class")
-    parser.add_argument("--name", type=name, default=None, help="server name (default: what the file says, or the class's)")
-    parser.add_argument("--functions", default="", metavar="F[,F...]", help="functions that may be called (default: all public)")
+    parser.add_argument(
+        "--name", type=name, default=None, help="server name (default: what the file says, or the class's)"
+    )
+    parser.add_argument(
+        "--functions", default="", metavar="F[,F...]", help="functions that may be called (default: all public)"
+    )
     _add_serving_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,11 +44,19 @@ def make_script_parser(server_name: str) -> argparse.ArgumentParser:
 
 
 def _add_serving_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-p", "--ip", default="", help="address to listen on (default: the one that faces the registry)")
-    parser.add_argument("--advertise", default="", metavar="HOST", help="address that others dial, where it is another one")
-    parser.add_argument("-b", "--db", default="", metavar="DIR", help="directory for this server's data; it finds it as self.db")
+    parser.add_argument(
+        "-p", "--ip", default="", help="address to listen on (default: the one that faces the registry)"
+    )
+    parser.add_argument(
+        "--advertise", default="", metavar="HOST", help="address that others dial, where it is another one"
+    )
+    parser.add_argument(
+        "-b", "--db", default="", metavar="DIR", help="directory for this server's data; it finds it as self.db"
+    )
     parser.add_argument("--workers", type=workers, default=1, metavar="N", help="processes, under one supervisor")
-    parser.add_argument("--drain", type=seconds, default=30.0, metavar="S", help="how long to drain (default: %(default)g s)")
+    parser.add_argument(
+        "--drain", type=seconds, default=30.0, metavar="S", help="how long to drain (default: %(default)g s)"
+    )
     add_registry_options(parser)
     add_log_options(parser)
 

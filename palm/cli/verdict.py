@@ -37,8 +37,8 @@ def show(result: Result, path: str) -> None:
     speed = result.simulated_s / result.wall_s if result.wall_s else 0.0
     print(f"ledger  {result.ledger}")
     print(
-        f"time    {result.simulated_s:.3f} s simulated in {result.wall_s:.2f} s ({speed:.0f} x), {result.events} events, "
-        f"trace {result.trace_hash}"
+        f"time    {result.simulated_s:.3f} s simulated in {result.wall_s:.2f} s ({speed:.0f} x), "
+        f"{result.events} events, trace {result.trace_hash}"
     )
 
 

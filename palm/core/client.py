@@ -1,7 +1,7 @@
 """The node of a client: owns the messages of its jobs until each has ended.
 
-It dials every instance of every server on a job's route: the first stage to send, the last to be answered, all of them to
-notice who is lost and to tell them when a job is over. What is lost is sent again under the same identity.
+It dials every instance of every server on a job's route: the first stage to send, the last to be answered, all of them
+to notice who is lost and to tell them when a job is over. What is lost is sent again under the same identity.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ class ClientNode:
 
     def _refusal(self, job: Job) -> PalmError | None:
         for stage in job.route:
-            listed = sorted({name for link in self._links.of(stage.server).values() for name in link.instance.functions})
+            listed = sorted(
+                {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
+            )
             if stage.function not in listed:
                 return NoSuchFunction(
                     f"server {stage.server!r} has no function {stage.function!r}"
@@ -258,7 +260,7 @@ class ClientNode:
             job.header,
             job.watermark,
             list(sequences),
-            [payloads[sequence] for sequence in sequences],
+            list(map(payloads.__getitem__, sequences)),
             None if group.expires is None else max(0, group.expires - now),
             None if first else [group.attempt] * len(sequences),
         )
@@ -298,8 +300,8 @@ class ClientNode:
         self, job: Job, peer: Peer, sequences: list[int], statuses: Sequence[int], now: int
     ) -> list[Effect]:
         """BUSY: later, and less at once. AWAY: that instance takes nothing more, another one may at once."""
-        away = [sequence for sequence, status in zip(sequences, statuses) if status == Status.AWAY]
-        busy = [sequence for sequence, status in zip(sequences, statuses) if status == Status.BUSY]
+        away = [sequence for sequence, status in zip(sequences, statuses, strict=True) if status == Status.AWAY]
+        busy = [sequence for sequence, status in zip(sequences, statuses, strict=True) if status == Status.BUSY]
         link = self._links.get(peer)
         if away and link is not None:
             link.leaving = True
@@ -347,8 +349,11 @@ class ClientNode:
             job.held_bytes += sum(len(payloads[i]) for i, status in enumerate(statuses) if status == Status.OK)
         effects: list[Effect] = [Deliver(number, sequences, payloads, None if statuses is None else list(statuses))]
         if self._quarantine:
-            over = [peer for peer, (job_number, sequence) in self._quarantine.items()
-                    if job_number == number and sequence not in job.rows]
+            over = [
+                peer
+                for peer, (job_number, sequence) in self._quarantine.items()
+                if job_number == number and sequence not in job.rows
+            ]
             for peer in over:
                 del self._quarantine[peer]
         return effects
@@ -421,8 +426,8 @@ class ClientNode:
         return self._end(number, job, dead, Status.DEAD_LETTERED) + self._end(number, job, unknown, Status.UNKNOWN_FATE)
 
     def _lost_behind(self, number: int, job: Job) -> list[Effect]:
-        """An instance of a later stage is gone; which messages it held, nobody knows. Ask for all again: the stages before
-        it answer from memory, and drop what still runs."""
+        """An instance of a later stage is gone; which messages it held, nobody knows. Ask for all again: the stages
+        before it answer from memory, and drop what still runs."""
         unknown: list[int] = []
         for flight in job.flights():
             link = flight.link
@@ -462,7 +467,8 @@ class ClientNode:
         return effects
 
     def _overdue(self, number: int, job: Job, flight: Flight, now: int) -> list[Effect]:
-        """No answer in time. While an instance of the route still has something to do, that is no fault of the message."""
+        """No answer in time. While an instance of the route still has something to do, that is no fault of the
+        message."""
         working = self._route_works(job)
         if job.at_most_once:
             if working or flight.attempt < MAX_ATTEMPTS:
@@ -512,11 +518,11 @@ def _new_outcomes(job: Job, batch: Batch) -> tuple[list[int], list[Payload], lis
     """Those that have not ended yet, each once: a late answer of an earlier attempt is no news."""
     rows = job.rows
     sequences, payloads, statuses = batch.sequences, batch.payloads, batch.statuses
-    known = [i for i, sequence in enumerate(sequences) if sequence in rows]
-    if len(known) < len(sequences) or len(set(sequences)) < len(sequences):
+    if not all(map(rows.__contains__, sequences)) or len(set(sequences)) < len(sequences):
         first: dict[int, int] = {}
-        for i in known:
-            first.setdefault(sequences[i], i)
+        for i, sequence in enumerate(sequences):
+            if sequence in rows:
+                first.setdefault(sequence, i)
         known = list(first.values())
         job.duplicates += len(sequences) - len(known)
         sequences = [sequences[i] for i in known]
@@ -532,7 +538,10 @@ def _state_of(link: Link, now: int) -> str:
         return f"{name} refuses us: {link.refused.text}"
     silent_s = (now - link.heard_at) / 1e9
     if link.suspected:
-        return f"{name} was last heard {silent_s:.1f} s ago (is it running, and can this machine reach {instance.address}?)"
+        return (
+            f"{name} was last heard {silent_s:.1f} s ago "
+            f"(is it running, and can this machine reach {instance.address}?)"
+        )
     if pong is not None and pong.busy_in:
         return f"{name} is busy in {pong.busy_in} for {pong.busy_us / 1e6:.1f} s with {pong.in_flight} in flight"
     return f"{name} is idle, last heard {silent_s:.1f} s ago"

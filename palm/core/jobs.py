@@ -1,7 +1,7 @@
 """A client's job: which messages have not ended, where each is, and when it is to be sent again.
 
-A *flight* is a run of messages sent to one peer at one moment; time-outs are kept by flight, not by message. The job knows no
-links and chooses no peers: `palm.core.client` does.
+A *flight* is a run of messages sent to one peer at one moment; time-outs are kept by flight, not by message. The job
+knows no links and chooses no peers: `palm.core.client` does.
 """
 
 from __future__ import annotations
@@ -95,11 +95,8 @@ class Job:
 
     @property
     def watermark(self) -> int:
-        floor, rows, sent = self.floor, self.rows, self.sent
-        while floor < sent and floor not in rows:
-            floor += 1
-        self.floor = floor
-        return floor
+        self.floor = next(filter(self.rows.__contains__, range(self.floor, self.sent)), self.sent)
+        return self.floor
 
     def accept(self, payloads: list[bytes], now: int) -> None:
         """New messages from the source, to be sent."""
@@ -108,8 +105,8 @@ class Job:
         self.sent = sequences.stop
         expires = None if self.deadline is None else now + self.deadline
         nowhere = Flight(None, sequences, 1, 0, expires)
-        self.rows.update((sequence, nowhere) for sequence in sequences)
-        self.payloads.update(zip(sequences, payloads))
+        self.rows.update(dict.fromkeys(sequences, nowhere))
+        self.payloads.update(zip(sequences, payloads, strict=True))
         size = sum(map(len, payloads))
         self.held_bytes += size
         self.window.saw(len(payloads), size)
@@ -122,24 +119,27 @@ class Job:
         """These of the group are sent to that peer now."""
         level = min(group.attempt, RETRY_LEVELS) - 1
         flight = Flight(link, sequences, group.attempt, now + (RETRY_AFTER << level), group.expires)
-        rows = self.rows
-        for sequence in sequences:
-            rows[sequence] = flight
+        self.rows.update(dict.fromkeys(sequences, flight))
         link.outstanding += len(sequences)
         self._retries[level].append(flight)
         return flight
 
     def present(self, sequences: Iterable[int]) -> list[int]:
         """Those that have not ended."""
-        rows = self.rows
-        return [sequence for sequence in sequences if sequence in rows]
+        return list(filter(self.rows.__contains__, sequences))
 
     def end(self, sequences: Sequence[int]) -> None:
         """These, all present, have ended."""
-        for flight in map(self.rows.pop, sequences):
-            flight.left -= 1
+        flights = list(map(self.rows.pop, sequences))
+        while flights:
+            # Whole runs at a time: what left together mostly ends together.
+            flight = flights[-1]
+            count = flights.count(flight)
+            together = flights[-count] is flight
+            flights = flights[:-count] if together else [other for other in flights if other is not flight]
+            flight.left -= count
             if flight.link is not None:
-                flight.link.outstanding -= 1
+                flight.link.outstanding -= count
         self.held_bytes -= sum(map(len, map(self.payloads.pop, sequences)))
         if self.deaths:
             for sequence in sequences:

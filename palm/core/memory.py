@@ -6,7 +6,9 @@ where answers go.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from collections import deque
+from itertools import repeat
+from typing import Any, Iterable, NamedTuple, Sequence
 
 from palm.core.message import Header, Payload, Peer, Status
 
@@ -44,11 +46,9 @@ class Memory:
             ended: Sequence[int] = [sequence for sequence in rows if sequence < watermark]
         else:
             ended = range(floor, watermark)
-        for sequence in ended:
-            rows.pop(sequence, None)
+        _drop(rows, ended)
         if self._went:
-            for sequence in ended:
-                self._went.pop(sequence, None)
+            _drop(self._went, ended)
 
     def take(self, sequence: int) -> bool:
         """True when it is new, and from now on runs; False when it is known or has ended."""
@@ -56,6 +56,16 @@ class Memory:
             return False
         self._rows[sequence] = None
         return True
+
+    def take_all(self, sequences: Sequence[int]) -> Sequence[int]:
+        """Take each; the places of those that are new."""
+        rows = self._rows
+        if rows.keys().isdisjoint(sequences) and min(sequences, default=0) >= self.floor:
+            taken = dict.fromkeys(sequences)
+            if len(taken) == len(sequences):
+                rows.update(taken)
+                return range(len(sequences))
+        return [i for i, sequence in enumerate(sequences) if self.take(sequence)]
 
     def untake(self, sequence: int) -> None:
         """It was taken, but is not going to run."""
@@ -70,6 +80,17 @@ class Memory:
         self._rows[sequence] = payload if plain else Answer(payload, status)  # type: ignore[assignment]  # plain says bytes
         return True
 
+    def answer_all(
+        self, sequences: Sequence[int], payloads: Sequence[Payload], statuses: Sequence[int] | None
+    ) -> Sequence[int]:
+        """Keep the end of each (statuses None: all are OK); the places of those that were running here."""
+        rows = self._rows
+        if statuses is None and all(row is None for row in map(rows.get, sequences, repeat(b""))):
+            rows.update(zip(sequences, payloads, strict=True))  # type: ignore[arg-type]  # what is OK is bytes
+            return range(len(sequences))
+        statuses = statuses or [Status.OK] * len(sequences)
+        return [i for i, sequence in enumerate(sequences) if self.answer(sequence, payloads[i], statuses[i])]
+
     def recall(self, sequence: int) -> Answer | None:
         """Its answer, or None while it runs or where it is unknown."""
         row = self._rows.get(sequence)
@@ -82,9 +103,11 @@ class Memory:
 
     def went(self, sequences: Sequence[int], peer: Peer) -> None:
         """Its answer was sent to `peer`, one of several that could take it: a repeat goes there too."""
-        for sequence in sequences:
-            if sequence in self._rows:
-                self._went[sequence] = peer
+        self._went.update(dict.fromkeys(filter(self._rows.__contains__, sequences), peer))
 
     def went_to(self, sequence: int) -> Peer | None:
         return self._went.get(sequence)
+
+
+def _drop(rows: dict[int, Any], sequences: Iterable[int]) -> None:
+    deque(map(rows.pop, sequences, repeat(None)), maxlen=0)  # a loop in C; this runs for every message

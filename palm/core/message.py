@@ -148,7 +148,8 @@ class Refused(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """A heartbeat. A client's says which of its jobs are open; those below `next_job` that are not among them are over."""
+    """A heartbeat. A client's says which of its jobs are open; those below `next_job` that are not among them are
+    over."""
 
     number: int
     open_jobs: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """The Node protocol and its three laws: no clock, no I/O, no bytes of the wire.
 
-A node is a plain object. Time comes in as `now`, everything it wants done goes out as effects, and `deadline` says when it
-wants to hear `Tick` at the latest. So a run *is* the list of (time, node, event, effects).
+A node is a plain object. Time comes in as `now`, everything it wants done goes out as effects, and `deadline` says when
+it wants to hear `Tick` at the latest. So a run *is* the list of (time, node, event, effects).
 """
 
 from __future__ import annotations

@@ -99,8 +99,8 @@ class ServerNode:
         self._tickets: dict[int, tuple[Header, int | None, int]] = {}
         self._next_ticket = 0
         self._sent_since_pong: dict[Peer, int] = {}
-        # Answers that wait for an instance of the next server, or for the client's link. Each also stands in its Memory, so
-        # dropping one costs a retry and no message.
+        # Answers that wait for an instance of the next server, or for the client's link. Each also stands in its
+        # Memory, so dropping one costs a retry and no message.
         # With each, since when.
         self._parked: dict[str | Peer, list[tuple[Batch, int]]] = {}
         self._parked_items = 0
@@ -208,7 +208,8 @@ class ServerNode:
         if hello.version != PROTOCOL_VERSION:
             return Refused(
                 "VERSION",
-                f"this instance speaks protocol {PROTOCOL_VERSION}, you speak {hello.version}: install one release on both",
+                f"this instance speaks protocol {PROTOCOL_VERSION}, you speak {hello.version}: "
+                "install one release on both",
             )
         if hello.cluster != self._cluster:
             return Refused("CLUSTER", f"this instance is of namespace {self._cluster!r}, not {hello.cluster!r:.140}")
@@ -318,7 +319,7 @@ class ServerNode:
         memory.header = header
         memory.advance(batch.watermark)
 
-        fresh = [i for i, sequence in enumerate(batch.sequences) if memory.take(sequence)]
+        fresh = memory.take_all(batch.sequences)
         effects: list[Effect] = []
         if len(fresh) < len(batch):
             effects += self._answer_again(memory, batch, set(fresh), now)
@@ -336,7 +337,9 @@ class ServerNode:
         """Run what is to be run; pass along what has already ended, and end what cannot be run."""
         header = batch.header
         if batch.remaining is not None and batch.remaining <= 0:
-            return self._settle(memory, header, batch.sequences, [b""] * len(batch), [Status.EXPIRED] * len(batch), None, now)
+            return self._settle(
+                memory, header, batch.sequences, [b""] * len(batch), [Status.EXPIRED] * len(batch), None, now
+            )
         if batch.statuses is not None:
             ended = [i for i, status in enumerate(batch.statuses) if status != Status.OK]
             rest = [i for i, status in enumerate(batch.statuses) if status == Status.OK]
@@ -350,12 +353,15 @@ class ServerNode:
             failure = Failure(
                 "NO_FUNCTION",
                 "NoSuchFunction",
-                f"server {self.server!r} has no function {header.target.function!r}; it lists {', '.join(self.functions)}",
+                f"server {self.server!r} has no function {header.target.function!r}; "
+                f"it lists {', '.join(self.functions)}",
                 server=self.server,
                 function=header.target.function,
                 instance=self.peer,
             )
-            return self._settle(memory, header, batch.sequences, [failure] * len(batch), [Status.FAILED] * len(batch), None, now)
+            return self._settle(
+                memory, header, batch.sequences, [failure] * len(batch), [Status.FAILED] * len(batch), None, now
+            )
         expires = None if batch.remaining is None else now + batch.remaining
         ticket = self._next_ticket
         self._next_ticket += 1
@@ -382,7 +388,14 @@ class ServerNode:
             answer = None if i in fresh else memory.recall(sequence)
             if answer is not None:
                 effects += self._forward(
-                    memory, batch.header, [sequence], [answer.payload], [answer.status], remaining, now, memory.went_to(sequence)
+                    memory,
+                    batch.header,
+                    [sequence],
+                    [answer.payload],
+                    [answer.status],
+                    remaining,
+                    now,
+                    memory.went_to(sequence),
                 )
         return effects
 
@@ -423,10 +436,8 @@ class ServerNode:
         now: int,
     ) -> list[Effect]:
         """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere."""
-        if statuses is None:
-            kept = [i for i, sequence in enumerate(sequences) if memory.answer(sequence, payloads[i], Status.OK)]
-        else:
-            kept = [i for i, sequence in enumerate(sequences) if memory.answer(sequence, payloads[i], statuses[i])]
+        kept = memory.answer_all(sequences, payloads, statuses)
+        if statuses is not None:
             self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
         if len(kept) < len(sequences):
             self.counters.stale += len(sequences) - len(kept)
@@ -480,7 +491,9 @@ class ServerNode:
         now: int,
     ) -> list[Effect]:
         remaining = None if expires is None else max(0, expires - now)
-        return self._to_client(Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses), now)
+        return self._to_client(
+            Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses), now
+        )
 
     def _to_client(self, batch: Batch, now: int) -> list[Effect]:
         client = batch.header.job.client
@@ -491,7 +504,11 @@ class ServerNode:
     def _to_next(self, memory: Memory, batch: Batch, before: Peer | None, now: int) -> list[Effect]:
         server = batch.header.target.server
         links = self._links.of(server)
-        peer = before if before is not None and before in links and links[before].usable else self._choose(links, batch.header.target.function)
+        peer = (
+            before
+            if before is not None and before in links and links[before].usable
+            else self._choose(links, batch.header.target.function)
+        )
         if peer is None:
             follow = self._follow(server)
             return follow + self._park(server, batch, now)
@@ -501,7 +518,8 @@ class ServerNode:
         return [Send(peer, batch)]
 
     def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
-        """The usable instance of that function with the least before it, by its own last word and what was sent since; ties to the first."""
+        """The usable instance of that function with the least before it, by its own last word and what was sent since;
+        ties to the first."""
         best: Peer | None = None
         least = 0
         for peer, link in links.items():
@@ -561,7 +579,7 @@ class ServerNode:
         return [] if memory is None else self._to_next(memory, batch, None, now)
 
 
-def _picked(batch: Batch, indices: list[int]) -> Batch:
+def _picked(batch: Batch, indices: Sequence[int]) -> Batch:
     """The batch with only those items; the batch itself where that is all of them."""
     if len(indices) == len(batch):
         return batch

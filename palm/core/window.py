@@ -1,8 +1,8 @@
 """The window of a job: how much of it may be on its way at one time.
 
-Counted in messages and in bytes, from the moment a payload is asked of the source until the caller has taken what became
-of it. BUSY answers halve it, at most once in a while; answers let it grow again, one step for each window's worth: additive increase,
-multiplicative decrease (Jacobson 1988).
+Counted in messages and in bytes, from the moment a payload is asked of the source until the caller has taken what
+became of it. BUSY answers halve it, at most once in a while; answers let it grow again, one step for each window's
+worth: additive increase, multiplicative decrease (Jacobson 1988).
 """
 
 from __future__ import annotations

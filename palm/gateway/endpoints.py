@@ -29,8 +29,8 @@ async def answers(endpoint: str) -> bool:
 async def local_ip_towards(endpoint: str) -> str:
     """The address of this machine from which the endpoint is reached: where the others of the cluster can reach us.
 
-    Loopback where the registry is on loopback, so that a laptop lets nobody in. Sends nothing: a connected datagram socket
-    only asks for the route. Raises OSError when the endpoint's name does not resolve or there is no route.
+    Loopback where the registry is on loopback, so that a laptop lets nobody in. Sends nothing: a connected datagram
+    socket only asks for the route. Raises OSError when the endpoint's name does not resolve or there is no route.
     """
     host, port = split(endpoint)
     infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)

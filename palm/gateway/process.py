@@ -23,7 +23,8 @@ from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.serving import Serving, ServingSettings
 
 SWITCH_INTERVAL_S = 1e-4
-"""Python's default of 5 ms lets a busy handler starve the protocol's thread: 92 round trips a second instead of 2,900."""
+"""Python's default of 5 ms lets a busy handler starve the protocol's thread: 92 round trips a second instead of
+2,900."""
 
 log = logging.getLogger("palm.server")
 
@@ -69,7 +70,8 @@ def serve_process(server: Callable[[], object], options: ServerOptions) -> int:
 
 def say(line: str) -> None:
     """One line for the person at the terminal; stdout is left to programs."""
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
@@ -79,7 +81,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     server = make()
     if options.db:
         os.makedirs(options.db, exist_ok=True)
-        setattr(server, "db", options.db)
+        object.__setattr__(server, "db", options.db)
     functions = functions_of(server, options.functions or listed_by_default(server))
     embedded = await embed_registry_if_alone(options)
     settings = options.etcd_settings()
@@ -156,6 +158,9 @@ async def embed_registry_if_alone(options: ServerOptions) -> Callable[[], Awaita
         await registry.start(host, int(port))
     except OSError:
         return None  # another process was quicker: its registry will do
-    say(f"palm: no etcd named and none on {DEFAULT_ENDPOINT}: this process serves one, for development (nothing is kept)")
+    say(
+        f"palm: no etcd named and none on {DEFAULT_ENDPOINT}: "
+        "this process serves one, for development (nothing is kept)"
+    )
     return registry.aclose
 

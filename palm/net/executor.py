@@ -1,8 +1,8 @@
 """Runs user code beside the event loop: plain functions in one worker thread, coroutines on a loop of their own.
 
-What crosses threads crosses in batches, and the receiving side is woken only when it is not awake already: a hand-over for each
-message would cost more than the whole protocol. A kind of work that was measured to be fast runs inline, on the event loop, as
-long as the thread has nothing to do; one slow item and it never does again.
+What crosses threads crosses in batches, and the receiving side is woken only when it is not awake already: a hand-over
+for each message would cost more than the whole protocol. A kind of work that was measured to be fast runs inline, on
+the event loop, as long as the thread has nothing to do; one long item and it never does again.
 """
 
 from __future__ import annotations
@@ -19,36 +19,38 @@ PIECE = 1_000_000
 """Outcomes wait at most this long (ns) for those behind them."""
 
 INLINE_MEAN = 20_000
-INLINE_WORST = 200_000
+INLINE_SLOW = 200_000
 INLINE_AFTER = 256
-"""Work is inline once this many items took less than INLINE_MEAN (ns) on average, and none more than ..."""
+INLINE_STRIKES = 3
+"""Work is inline once INLINE_AFTER items took less than INLINE_MEAN (ns) on average, while of the last thousands fewer
+than INLINE_STRIKES were slow. Not one only: what is preempted on a busy machine looks slow, too."""
 
 INLINE_BUDGET = 500_000
 """What one batch may take inline (ns) before the rest of it goes to the thread: heartbeats wait no longer than this."""
 
-INLINE_NEVER = 2_000_000
+INLINE_NEVER = 20_000_000
 """An inline item of this length (ns) ends it for its kind of work."""
 
 
 class _Pace:
     """What was seen of one kind of work."""
 
-    __slots__ = ("items", "spent", "worst", "never")
+    __slots__ = ("items", "spent", "strikes", "never")
 
     def __init__(self) -> None:
         self.items = 0
         self.spent = 0
-        self.worst = 0
+        self.strikes = 0
         self.never = False
 
     def saw(self, items: int, spent: int) -> None:
         self.items += items
         self.spent += spent
-        self.worst = max(self.worst, spent // items)
+        self.strikes += spent > INLINE_SLOW * items
         if self.items > 8 * INLINE_AFTER:  # the past counts less and less
             self.items //= 2
             self.spent //= 2
-            self.worst //= 2
+            self.strikes //= 2
 
     @property
     def is_fast(self) -> bool:
@@ -56,7 +58,7 @@ class _Pace:
             not self.never
             and self.items >= INLINE_AFTER
             and self.spent < INLINE_MEAN * self.items
-            and self.worst < INLINE_WORST
+            and self.strikes < INLINE_STRIKES
         )
 
 
@@ -109,7 +111,7 @@ class ThreadExecutor:
                 break
         spent = perf_counter_ns() - begin
         pace.saw(len(outcomes), spent)
-        if spent > INLINE_NEVER and spent // len(outcomes) > INLINE_WORST:
+        if spent > INLINE_NEVER and spent > INLINE_SLOW * len(outcomes):
             pace.never = True
         done(outcomes)
         return items[len(outcomes) :]

@@ -27,7 +27,8 @@ class NetHost:
         self.transport = transport
         self.registry = registry
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        """Set when a coroutine or a callback of PALM's own raised: a bug, after which this host is not to be trusted."""
+        """Set when a coroutine or a callback of PALM's own raised: a bug, after which this host is not to be
+        trusted."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_exception)
         self._seed = randbits(64)

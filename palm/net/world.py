@@ -131,8 +131,9 @@ class NetWorld:
 class ThreadFeed:
     """Iterates a source in a thread of its own, so that a slow one stops nobody, and results stream while it runs.
 
-    Payloads wait in a deque. The first after a pause wakes the event loop; from then on the loop looks by itself every GATHER_S,
-    until it finds none: so a fast source costs one wake-up, and a slow one is never late.
+    Payloads wait in a deque. The first after a pause wakes the event loop, and so does the last that was demanded; in
+    between the loop looks by itself every GATHER_S, until it finds none: so a fast source costs a wake-up for each
+    demand, and a slow one is never late.
     """
 
     def __init__(
@@ -152,14 +153,17 @@ class ThreadFeed:
         self._stopped = False
         self._buffer: deque[bytes] = deque()
         self._watched = False
+        self._next_look: asyncio.TimerHandle | None = None
         self._error: BaseException | None = None
         self._finished = False  # set by the thread, after the last append
         self._told = False
         self._thread: threading.Thread | None = None
 
     def demand(self, count: int) -> None:
+        before = self._granted
         self._granted += count
-        self._more.open()
+        if self._allowed == before:  # in this order: it waits for more once it has seen none
+            self._loop.call_soon(self._more.open)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="palm-feed", daemon=True)
             self._thread.start()
@@ -197,6 +201,8 @@ class ThreadFeed:
                         self._announce()
                     if self._stopped:
                         return
+                if buffer:
+                    self._announce()
         finally:
             close = getattr(source, "close", None)
             if close is not None:
@@ -210,6 +216,9 @@ class ThreadFeed:
 
     def _fetch(self) -> None:
         """On the loop: take what is there; look again soon, or go back to being woken."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         finished = self._finished  # read before the buffer: nothing is appended after it
         buffer = self._buffer
         if buffer:
@@ -220,7 +229,7 @@ class ThreadFeed:
                 return
             self._watched = True  # appended between the look and the line above
         if not finished:
-            self._loop.call_later(GATHER_S, self._fetch)
+            self._next_look = self._loop.call_later(GATHER_S, self._fetch)
         elif not self._told:
             self._told = True
             self._ended(self._error)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Ledger(NamedTuple):
     """sent = delivered + failed + expired + dead_lettered + in_flight.
 
-    `in_flight` is counted on its own (messages that have not ended, and results that the caller has not taken), not as the
-    difference of the others: so `adds_up` can be false, and is checked at the end of every job.
+    `in_flight` is counted on its own (messages that have not ended, and results that the caller has not taken), not as
+    the difference of the others: so `adds_up` can be false, and is checked at the end of every job.
     """
 
     sent: int = 0

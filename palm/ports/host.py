@@ -1,8 +1,8 @@
 """The host port: the world a node lives in.
 
-Name, time, randomness, timers, coroutines, a place to run user code, and the two other ports. `palm.net.host` implements
-it on asyncio and threads, `palm.sim.host` on the simulator's kernel. Everything here belongs to the host's one thread,
-except `submit` and `Gate`.
+Name, time, randomness, timers, coroutines, a place to run user code, and the two other ports. `palm.net.host`
+implements it on asyncio and threads, `palm.sim.host` on the simulator's kernel. Everything here belongs to the host's
+one thread, except `submit` and `Gate`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Gate(Protocol):
 class Executor(Protocol):
     """Where user code runs, so that it never stops the host. One per server instance.
 
-    `run` must not raise: failures are outcomes. Nothing here blocks. Outcomes are handed to `done` on the host's thread.
+    `run` must not raise: failures are outcomes. Nothing here blocks. Outcomes are handed to `done` on the host's
+    thread.
     """
 
     def execute(
@@ -66,7 +67,8 @@ class Executor(Protocol):
     def execute_async(
         self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
     ) -> None:
-        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it ends."""
+        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it
+        ends."""
         ...
 
     async def aclose(self, timeout_s: float) -> bool:

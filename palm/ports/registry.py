@@ -118,7 +118,8 @@ class Watch(Protocol):
 
 
 class Registry(Protocol):
-    """Keys are non-empty str, values bytes; anything else is a TypeError. Prefixes are used as given: end them with `/`."""
+    """Keys are non-empty str, values bytes; anything else is a TypeError. Prefixes are used as given: end them with
+    `/`."""
 
     async def grant(self, ttl_s: int) -> Lease:
         """A new lease, its id chosen by the registry."""

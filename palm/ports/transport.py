@@ -5,9 +5,9 @@ network that carries the same bytes); `palm.testing.conformance.transport` is th
 
 A *peer* is one life of one process: a random id, new at each start. A node that serves binds; a node that wants to talk
 to it dials with `connect(peer, address)`. A link works in both directions: whoever was dialed may `send` to the dialer
-by the dialer's id once a frame from it has arrived. Nothing is promised about delivery: a frame that was taken by `send` may
-still be lost when a link breaks; within one link's life, frames arrive once and in order. Acknowledgement is the
-business of the layers above.
+by the dialer's id once a frame from it has arrived. Nothing is promised about delivery: a frame that was taken by
+`send` may still be lost when a link breaks; within one link's life, frames arrive once and in order. Acknowledgement is
+the business of the layers above.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class TransportCounters:
     bytes_sent: int = 0
     bytes_received: int = 0
     bad_frames: int = 0
-    """Messages with another number of parts than one or two, or from a routing id that is not a Peer: dropped unread."""
+    """Messages with another number of parts than one or two, or from a routing id that is not a Peer: dropped
+    unread."""
     undeliverable: int = 0
 
 
@@ -75,8 +76,8 @@ class Transport(Protocol):
     counters: TransportCounters
 
     def start(self, sink: Sink) -> None:
-        """Begin. `sink` is called on the host's thread with all that was ready at one moment (at most `drain` frames, so
-        that timers get their turn); never from inside `send`: what `send` cannot do comes through `sink` later."""
+        """Begin. `sink` is called on the host's thread with all that was ready at one moment (at most `drain` frames,
+        so that timers get their turn); never from inside `send`: what `send` cannot do comes through `sink` later."""
         ...
 
     def bind(self) -> Address:

@@ -97,7 +97,9 @@ class Directory:
 
     def _difference(self, server: str, listing: Listing) -> set[tuple[str, int]]:
         """Keys with the revision that one side has and the other has not; 0 stands for absence."""
-        theirs = {record.key: record.mod_revision for record in listing.records if decode_instance(record.key, record.value)}
+        theirs = {
+            record.key: record.mod_revision for record in listing.records if decode_instance(record.key, record.value)
+        }
         prefix = instances_prefix(self._cluster, server)
         ours = {prefix + peer: revision for peer, (_, revision) in self._tables[server].items()}
         return {

@@ -1,7 +1,7 @@
 """The driver: moves events from the host to a node, and performs what the node asks for. Written once, for both worlds.
 
-It is the one place where frames become batches and batches become frames, and where what goes to one peer at one moment is
-gathered. It waits for nothing: everything that can happen is posted to it.
+It is the one place where frames become batches and batches become frames, and where what goes to one peer at one moment
+is gathered. It waits for nothing: everything that can happen is posted to it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from palm.core.node import Node
 from palm.errors import BadFrame
 from palm.ports.host import Host, Timer
 from palm.ports.transport import Arrival, Arrived, Undeliverable
-from palm.wire.codec import Codec
+from palm.wire.codec import MAX_ITEMS, Codec
 from palm.wire.control import encode_control
 
 
@@ -86,6 +86,9 @@ class Driver:
             if isinstance(arrival, Arrived):
                 for frame in arrival.frames:
                     self._decode(peer, frame)
+                    if len(frame) == 2 and not self._stepping:
+                        # Nothing is gathered with a large payload: what comes of it goes while the next is read.
+                        self._step()
             else:
                 inbox.extend(self._bounced(arrival))
         if not self._stepping:
@@ -178,6 +181,10 @@ class Driver:
             self._outbox[peer] = {batch.header: batch}
         else:
             _append(first, batch)
+            batch = first
+        if len(batch) >= MAX_ITEMS:
+            # A frame is full: the far side can work on it while we go on.
+            self._flush_peer(peer)
 
     def _flush(self) -> None:
         while self._outbox:

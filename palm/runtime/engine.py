@@ -1,6 +1,7 @@
 """A client at work on a host: node, driver, its record in the registry, its view of the servers, and its jobs' sinks.
 
-Everything here belongs to the host's thread. `palm.client` puts a face on it for callers; the simulator's loads use it as it is.
+Everything here belongs to the host's thread. `palm.client` puts a face on it for callers; the simulator's loads use it
+as it is.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ class ClientEngine:
         deadline: int | None = None,
         at_most_once: bool = False,
     ) -> None:
-        """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this returns."""
+        """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this
+        returns."""
         self._sinks[number] = sink
         self.driver.post_now(
             Opened(

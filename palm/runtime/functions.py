@@ -1,4 +1,5 @@
-"""From a user's server object and a list of names to the functions that may be called: a dictionary, never `getattr` later."""
+"""From a user's server object and a list of names to the functions that may be called: a dictionary, never `getattr`
+later."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Runs user code: from an `Invoke` effect to `Finished` events, whatever the user's function does.
 
-An exception is an outcome here, and so is a result that is not bytes. The host's executor decides where the code runs; this file
-does not know.
+An exception is an outcome here, and so is a result that is not bytes. The host's executor decides where the code runs;
+this file does not know.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ Function = Callable[[bytes], Any]
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
+
+_PLAIN = {bytes}
 
 
 class Invoker:
@@ -40,7 +42,7 @@ class Invoker:
         self._functions = dict(functions)
         self._async = {name for name, function in functions.items() if inspect.iscoroutinefunction(function)}
         self._post = post
-        self._max_payload_bytes = max_payload_bytes
+        self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
         self._open: dict[JobId, dict[_Call, None]] = {}
 
@@ -96,13 +98,13 @@ class Invoker:
     def judge(self, name: str, result: object, attempt: int) -> object:
         """The outcome for what a function returned: the bytes themselves, or a Failure."""
         if type(result) is bytes:
-            if len(result) <= self._max_payload_bytes:
+            if len(result) <= self.max_payload_bytes:
                 return result
             return self._failure(
                 "TOO_LARGE",
                 "PayloadTooLarge",
                 f"function {name!r} of server {self._server!r} returned {len(result)} bytes, "
-                f"over the limit of {self._max_payload_bytes} (raise max_payload_bytes, or split the result)",
+                f"over the limit of {self.max_payload_bytes} (raise max_payload_bytes, or split the result)",
                 name,
                 attempt,
             )
@@ -112,7 +114,8 @@ class Invoker:
         return self._failure(
             "BAD_RESULT",
             "TypeError",
-            f"function {name!r} of server {self._server!r} returned {type(result).__name__}, bytes are needed{hint}{where}",
+            f"function {name!r} of server {self._server!r} returned {type(result).__name__}, "
+            f"bytes are needed{hint}{where}",
             name,
             attempt,
         )
@@ -131,7 +134,7 @@ class Invoker:
         sequences = batch.sequences[first : first + len(outcomes)]
         payloads: list[Payload] = outcomes
         statuses: list[int] | None = None
-        if any(type(outcome) is not bytes for outcome in outcomes):
+        if set(map(type, outcomes)) != _PLAIN:
             payloads, statuses = [], []
             for outcome in outcomes:
                 plain = type(outcome) is bytes
@@ -176,8 +179,7 @@ class _Call:
 
     def run(self, index: int) -> object:
         invoker = self.invoker
-        skip = self.skips()
-        if skip is not None:
+        if (self.abandoned or self.effect.expires is not None) and (skip := self.skips()) is not None:
             return skip
         if invoker.begins is not None:
             self.note(index)
@@ -187,6 +189,8 @@ class _Call:
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
             return invoker.raised(self.name, error, self.attempt(index))
+        if type(result) is bytes and len(result) <= invoker.max_payload_bytes:  # `judge` costs a call
+            return result
         return invoker.judge(self.name, result, self.attempt(index))
 
     async def run_async(self, index: int) -> object:

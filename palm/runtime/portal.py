@@ -33,7 +33,8 @@ class World(Protocol):
         ...
 
     def submit(self, callback: Callable[[], None]) -> None:
-        """Call it on the host's thread, soon. Not before `ready` was called. Raises ClientClosed once the world has ended."""
+        """Call it on the host's thread, soon. Not before `ready` was called. Raises ClientClosed once the world has
+        ended."""
         ...
 
     def gate(self) -> Gate: ...
@@ -49,9 +50,11 @@ class World(Protocol):
         ...
 
     def end(self) -> None:
-        """Close the engine and let go of the world. From outside of the host's thread; waits for at most some seconds."""
+        """Close the engine and let go of the world. From outside of the host's thread; waits for at most some
+        seconds."""
         ...
 
     def stop(self, stopped: Callable[[], None]) -> None:
-        """The same without waiting, for callers that may not block; `stopped` is called from any thread once it is done."""
+        """The same without waiting, for callers that may not block; `stopped` is called from any thread once it is
+        done."""
         ...

@@ -1,8 +1,8 @@
 """Keeps one record in the registry under a lease, for as long as its owner lives, whatever happens to the registry.
 
-The lease is renewed every `renew`; when the registry says that it is gone, the record is written once under a new one. While the
-registry is away nothing stops: the owner works on and comes back by itself. A renewal is judged on the local monotonic clock,
-counted from its sending (RELIABILITY.md, rule 9).
+The lease is renewed every `renew`; when the registry says that it is gone, the record is written once under a new one.
+While the registry is away nothing stops: the owner works on and comes back by itself. A renewal is judged on the local
+monotonic clock, counted from its sending (RELIABILITY.md, rule 9).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""One server instance at work on a host: node, driver, user code, its record in the registry, and its view of the others."""
+"""One server instance at work on a host: node, driver, user code, its record in the registry, and its view of the
+others."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ BUSY_US = 1_000_000
 
 
 class Standing(NamedTuple):
-    """`pong` is the instance's latest word about itself, None where it said none; `rate` the messages per second that it
-    ran between its last two words, by its own clock, None where it said less than two."""
+    """`pong` is the instance's latest word about itself, None where it said none; `rate` the messages per second that
+    it ran between its last two words, by its own clock, None where it said less than two."""
 
     instance: Instance
     pong: Pong | None = None

@@ -1,7 +1,7 @@
 """A simulated cluster: server instances and clients in a world, made of the same parts as in production.
 
-An instance has a name, `count[1]`, that stays through its restarts; each life of it is a process of its own. What goes wrong,
-and what is asked of the cluster, is decided elsewhere.
+An instance has a name, `count[1]`, that stays through its restarts; each life of it is a process of its own. What goes
+wrong, and what is asked of the cluster, is decided elsewhere.
 """
 
 from __future__ import annotations

@@ -184,9 +184,7 @@ class Task:
         self._finish()
         try:
             self._coroutine.close()
-        except (Exception, Cancelled):
-            # Its clean-up failed, or it awaited again, or it is the one that runs now: it is dead all the same, and
-            # the dead have nothing to say.
+        except (Exception, Cancelled):  # the dead have nothing to say: its clean-up failed, awaited, or runs just now
             pass
 
     def _finish(self) -> None:
@@ -223,7 +221,7 @@ class Task:
         except Cancelled:
             self._finish()
             return
-        except BaseException:
+        except BaseException:  # goes on to whoever runs the world
             self._finish()
             raise
         if not isinstance(waiting, Future):

@@ -19,7 +19,8 @@ WINDOW_BYTES = 64 * 1024 * 1024
 
 
 class Load:
-    """One job: the sink of its engine, and its source. Results are taken at once, in order where the job asks for it."""
+    """One job: the sink of its engine, and its source. Results are taken at once, in order where the job asks for
+    it."""
 
     def __init__(self, job: Job, payloads: Iterator[bytes], kernel: Kernel, recorder: Recorder) -> None:
         self.job = job
@@ -68,8 +69,8 @@ class Load:
     def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
         assert self._engine is not None
         ok = [Status.OK] * len(sequences) if statuses is None else statuses
-        size = sum(len(payload) for payload, status in zip(payloads, ok) if status == Status.OK)
-        for sequence, status in zip(sequences, ok):
+        size = sum(len(payload) for payload, status in zip(payloads, ok, strict=True) if status == Status.OK)
+        for sequence, status in zip(sequences, ok, strict=True):
             if self.job.ordered:
                 self._early[sequence] = status
             elif status == Status.OK:

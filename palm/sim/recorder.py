@@ -103,7 +103,7 @@ class ServerInstrument:
         """A message was answered as it came: from memory, or turned away. What is passed along is neither."""
         batch = effect.batch
         statuses = batch.statuses or [Status.OK] * len(batch)
-        for sequence, status in zip(batch.sequences, statuses):
+        for sequence, status in zip(batch.sequences, statuses, strict=True):
             if status == Status.OK:
                 self._add(EntryKind.REMEMBERED, batch.header, sequence, 1)
             elif status in (Status.BUSY, Status.AWAY):
@@ -133,7 +133,7 @@ class ClientInstrument:
         for effect in effects:
             if isinstance(effect, Send) and effect.batch.attempts is not None:
                 job = self._recorder.name_of(effect.batch.header.job)
-                for sequence, attempt in zip(effect.batch.sequences, effect.batch.attempts):
+                for sequence, attempt in zip(effect.batch.sequences, effect.batch.attempts, strict=True):
                     self._recorder.add(EntryKind.REDELIVERED, job, sequence, attempt=attempt)
             elif isinstance(effect, Deliver) and effect.statuses is not None:
                 self._note_ends(effect)
@@ -148,7 +148,7 @@ class ClientInstrument:
     def _note_ends(self, effect: Deliver) -> None:
         assert effect.statuses is not None
         job = self.numbers.get(effect.number, "")
-        for sequence, status in zip(effect.sequences, effect.statuses):
+        for sequence, status in zip(effect.sequences, effect.statuses, strict=True):
             kind = _ENDS.get(Status(status))
             if kind is not None:
                 self._recorder.add(kind, job, sequence)

@@ -1,7 +1,7 @@
 """Runs a scenario in the simulator: builds its world, lets its script loose on it, and judges what happened.
 
-A run has two phases: the faulty one, until every job and every step is over (or the fault-free tail of the clock begins), and
-the healed one, in which liveness is judged.
+A run has two phases: the faulty one, until every job and every step is over (or the fault-free tail of the clock
+begins), and the healed one, in which liveness is judged.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class _Run:
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
         self._script = Script(scenario.script, self._cluster, zones, seed)
         self._loads = [
-            Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder) for job in scenario.load
+            Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
+            for job in scenario.load
         ]
 
     def _build_network(self) -> None:
@@ -158,7 +159,7 @@ class _Run:
             events=self._kernel.events,
             simulated_s=self._kernel.now / NS,
             wall_s=wall_s,
-            ledger=Ledger(*(sum(column) for column in zip(*ledgers))),
+            ledger=Ledger(*(sum(column) for column in zip(*ledgers, strict=True))),
             history=history,
         )
 

@@ -59,8 +59,8 @@ class Stacks:
         self._busy.pop(stack, None)
 
     def close(self) -> None:
-        """End all stacks, the parked ones where they are. A parked stack is never collected, nor is what it refers to: a
-        world that is not closed stays in memory."""
+        """End all stacks, the parked ones where they are. A parked stack is never collected, nor is what it refers to:
+        a world that is not closed stays in memory."""
         for stack in list(self._busy):
             self.kill(stack)
         for stack in self._idle:

@@ -1,4 +1,5 @@
-"""The script of a scenario at work: waits for each step's trigger, does its action, and keeps count of what it touched."""
+"""The script of a scenario at work: waits for each step's trigger, does its action, and keeps count of what it
+touched."""
 
 from __future__ import annotations
 
@@ -173,9 +174,9 @@ class Script:
     def _end_deaths(self, restart: Step, who: list[Instance]) -> None:
         """A crash is active until the restart of all that it killed."""
         for step in self._steps:
-            if isinstance(step.action, actions.Crash) and step.id in self._started and step.id not in self._ended:
-                if all(instance in who or instance.is_up for instance in self._subjects.get(step.id, [])):
-                    self._ended[step.id] = self._kernel.now
+            lasts = isinstance(step.action, actions.Crash) and step.id in self._started and step.id not in self._ended
+            if lasts and all(instance in who or instance.is_up for instance in self._subjects.get(step.id, [])):
+                self._ended[step.id] = self._kernel.now
 
     # -- targets ------------------------------------------------------------------------------------------------------
 

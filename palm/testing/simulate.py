@@ -3,7 +3,8 @@
     with simulate(SomeServer, name="my_server", instances=3, seed=7) as sim:
         assert sorted(sim.client().map(payloads, "my_server.business_logic")) == ...
 
-The client is `palm.Client`, the servers are what `palm run` would run; only the network, the registry and time are simulated.
+The client is `palm.Client`, the servers are what `palm run` would run; only the network, the registry and time are
+simulated.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ CLIENT_PLACE = "client"
 class Simulation:
     """A simulated cluster under a test. Times are simulated seconds.
 
-    Each instance runs on a host of its own, named like it (`my_server[0]`); clients run on the host `client`, the registry on
+    Each instance runs on a host of its own, named like it (`my_server[0]`); clients run on the host `client`, the
+    registry on
     `registry`. Use it in a `with` block.
     """
 
@@ -106,9 +108,13 @@ class Simulation:
         kernel = self.cluster.world.kernel
         kernel.run(kernel.now + round(seconds * NS))
 
-    def at(self, seconds: float, action: Callable[[], None]) -> None:
+    def at(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something at that moment of the run (simulated seconds since the start)."""
-        self.cluster.world.kernel.call_at(round(seconds * NS), action)
+
+        def act() -> None:
+            action()
+
+        self.cluster.world.kernel.call_at(round(seconds * NS), act)
 
     def crash(self, name: str) -> None:
         """Kill that instance, as by SIGKILL. Harmless when it is down."""

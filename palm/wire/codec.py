@@ -1,13 +1,14 @@
 """Between batches and frames: with `frame`, `control` and `etcd` the only code that knows protobuf.
 
-A header is serialised once and known by its bytes ever after, on both sides; a table carries each once. What comes out of
+A header is serialised once and known by its bytes ever after, on both sides; a table carries each once. What comes out
+of
 `decode` has been checked field by field: names, lengths, counts and ranges. What does not pass is a `BadFrame`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Iterable, TypeVar
+from typing import Iterable, Iterator, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -49,34 +50,41 @@ class Codec:
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
-    def encode(self, batches: Iterable[Batch]) -> list[Frame]:
-        """All that goes to one peer at one moment, in as few frames as the caps allow, in order."""
-        frames: list[Frame] = []
+    def encode(self, batches: Iterable[Batch]) -> Iterator[Frame]:
+        """All that goes to one peer at one moment, in as few frames as the caps allow, in order.
+
+        Frame by frame: the first is on its way while the next is made.
+        """
         table: list[tuple[Batch, int, int]] = []
         items = size = 0
         for batch in batches:
             payloads = _payload_bytes(batch)
+            if items + len(payloads) <= MAX_ITEMS and (size_of := sum(map(len, payloads))) <= MAX_TABLE_BYTES - size:
+                table.append((batch, 0, len(payloads)))
+                items += len(payloads)
+                size += size_of
+                continue
             start = 0
             for index, payload in enumerate(payloads):
                 length = len(payload)
                 if length > MAX_TABLE_BYTES:
                     if index > start:
                         table.append((batch, start, index))
-                    frames += self._tables(table)
+                    yield from self._tables(table)
                     table, items, size = [], 0, 0
-                    frames.append(self._large(batch, index, payload))
+                    yield self._large(batch, index, payload)
                     start = index + 1
                     continue
                 if items == MAX_ITEMS or size + length > MAX_TABLE_BYTES:
                     if index > start:
                         table.append((batch, start, index))
-                    frames += self._tables(table)
+                    yield from self._tables(table)
                     table, items, size, start = [], 0, 0, index
                 items += 1
                 size += length
             if start < len(payloads):
                 table.append((batch, start, len(payloads)))
-        return frames + self._tables(table)
+        yield from self._tables(table)
 
     def _tables(self, runs: list[tuple[Batch, int, int]]) -> list[Frame]:
         if not runs:
@@ -183,10 +191,11 @@ class Codec:
         )
 
     def _decode_table(self, table: Table) -> list[Batch]:
-        sequences, payloads = list(table.sequence), table.payload
-        attempts, statuses = list(table.attempt), list(table.status)
-        headers, columns, counts = list(table.header), list(table.run_header), list(table.run_count)
-        watermarks, remaining = list(table.run_watermark), list(table.run_remaining_us)
+        # Slices are lists at once; `list(...)` would take item by item.
+        sequences, payloads = table.sequence[:], table.payload[:]
+        attempts, statuses = table.attempt[:], table.status[:]
+        headers, columns, counts = table.header[:], table.run_header[:], table.run_count[:]
+        watermarks, remaining = table.run_watermark[:], table.run_remaining_us[:]
         items, runs = len(sequences), len(columns)
         if (
             items > MAX_ITEMS_TAKEN
@@ -202,9 +211,9 @@ class Codec:
         if statuses and max(statuses) > Status.UNKNOWN_FATE or attempts and max(attempts) > 1_000_000:
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
-        column_of_payloads: list[Payload] = list(table.payload)
+        column_of_payloads: list[Payload] = payloads  # type: ignore[assignment]  # nobody else has it
         start = 0
-        for column, count, watermark, left in zip(columns, counts, watermarks, remaining):
+        for column, count, watermark, left in zip(columns, counts, watermarks, remaining, strict=True):
             stop = start + count
             batches.append(
                 Batch(

@@ -38,7 +38,11 @@ def decode_control(raw: bytes) -> ControlWord:
     match control.WhichOneof("body"):
         case "ping":
             ping = control.ping
-            return Ping(ping.number, tuple(ping.open_jobs[:_MOST_JOBS]), ping.next_job if len(ping.open_jobs) <= _MOST_JOBS else 0)
+            return Ping(
+                ping.number,
+                tuple(ping.open_jobs[:_MOST_JOBS]),
+                ping.next_job if len(ping.open_jobs) <= _MOST_JOBS else 0,
+            )
         case "pong":
             pong = control.pong
             return Pong(
@@ -67,7 +71,9 @@ def decode_control(raw: bytes) -> ControlWord:
         case "pull":
             return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT))
         case "over":
-            if not (control.over.pipeline.isascii() and control.over.pipeline.isdigit() and len(control.over.pipeline) <= 20):
+            if not (
+                control.over.pipeline.isascii() and control.over.pipeline.isdigit() and len(control.over.pipeline) <= 20
+            ):
                 raise BadFrame("the end of a job without its number")
             return Over(control.over.incarnation, int(control.over.pipeline))
     raise BadFrame("a control word that this release does not know")

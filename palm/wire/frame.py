@@ -1,7 +1,7 @@
 """The twelve bytes before every body: checked before protobuf sees anything.
 
-Random bytes parse as a protobuf message three times out of four; they do not pass a magic, a length and a checksum. This file
-knows nothing of what bodies mean.
+Random bytes parse as a protobuf message three times out of four; they do not pass a magic, a length and a checksum.
+This file knows nothing of what bodies mean.
 """
 
 from __future__ import annotations

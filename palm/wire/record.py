@@ -1,6 +1,7 @@
 """Registry keys and records: how an instance shows itself in etcd, as JSON that `etcdctl get` makes readable.
 
-Reading is strict: whatever is garbage, too large, or says another name than its key is None, for the caller to count and pass over.
+Reading is strict: whatever is garbage, too large, or says another name than its key is None, for the caller to count
+and pass over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A whole server instance on a real port, under bytes that no peer of PALM's would send: it counts them, and serves on."""
+"""A whole server instance on a real port, under bytes that no peer of PALM's would send: it counts them, and serves
+on."""
 
 from __future__ import annotations
 

@@ -205,9 +205,10 @@ class Member:
             events: list[Event] = []
             try:
                 for line in watching.stdout:
-                    events.extend(_events_of(line))
-                    if any(event.key == until_key for event in events[-1000:]):
-                        return events
+                    for event in _events_of(line):
+                        events.append(event)
+                        if event.key == until_key:
+                            return events
             finally:
                 watching.terminate()
         raise AssertionError(f"{until_key!r} is not in the history after {within_s} s and {len(events)} events")

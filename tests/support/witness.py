@@ -32,6 +32,7 @@ class Writer:
     failed: int = 0
     written: int = 0
     stopping: bool = False
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         while not self.stopping:
@@ -39,6 +40,7 @@ class Writer:
             self.written += 1
             # Paces the load, so that the members get their share of the machine.
             await asyncio.sleep(self.pause_s)
+        self.stopped.set()
 
     async def _write(self, number: int) -> None:
         key, value = f"{self.prefix}{number % self.keys}", str(number).encode()
@@ -59,9 +61,11 @@ class Writer:
                 await asyncio.sleep(0.02)
 
     async def finish(self, within_s: float) -> None:
-        """Stop, and write the key that tells everybody that this was all."""
+        """Stop, and then write the key that tells everybody that this was all."""
         self.stopping = True
         async with asyncio.timeout(within_s):
+            # A write still under way could come after the last key, where some would see it and some not.
+            await self.stopped.wait()
             while True:
                 try:
                     await self.registry.put(self.prefix + LAST, b"")
@@ -79,8 +83,8 @@ async def watch_to_the_end(registry: Registry, prefix: str, after: Revision, see
                 record = change.record
                 deleted = change.kind is Kind.DELETE
                 seen.append(Event(revision=record.mod_revision, deleted=deleted, key=record.key, value=record.value))
-            if any(event.key == prefix + LAST for event in seen[-len(changes) :]):
-                return
+                if record.key == prefix + LAST:
+                    return
     finally:
         await watch.aclose()
 
@@ -121,7 +125,7 @@ def differences(history: Sequence[Event], seen: Sequence[Event]) -> list[str]:
     found = [f"lost {event}" for event in history if event not in delivered]
     found += [f"invented {event}" for event in seen if event not in happened]
     found += [f"doubled {event}" for event in _doubled(seen)]
-    steps = zip(seen, seen[1:], strict=False)
+    steps = zip(seen, seen[1:], strict=True)
     found += [f"out of order: {later} after {earlier}" for earlier, later in steps if later.revision < earlier.revision]
     return found or ["same events, another order within one revision"]
 

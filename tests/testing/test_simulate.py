@@ -111,14 +111,21 @@ def test_an_exception_in_user_code_reaches_the_caller_and_the_job_goes_on() -> N
         with pytest.raises(HandlerFailed) as caught:
             next(results)
         assert list(results) == [b"2"]
-        assert (caught.value.kind, caught.value.server, caught.value.function) == ("ZeroDivisionError", "worker", "divide")
+        assert (caught.value.kind, caught.value.server, caught.value.function) == (
+            "ZeroDivisionError",
+            "worker",
+            "divide",
+        )
         assert "10 // int(message)" in caught.value.remote_traceback
         assert job.ledger.failed == 1 and job.ledger.delivered == 2 and job.ledger.adds_up
 
 
 def test_a_result_that_is_not_bytes_is_named() -> None:
     """The error names the function, what it returned, and the way out."""
-    with cluster() as sim, pytest.raises(HandlerFailed, match=r"'text' of server 'worker' returned str, bytes are needed"):
+    with (
+        cluster() as sim,
+        pytest.raises(HandlerFailed, match=r"'text' of server 'worker' returned str, bytes are needed"),
+    ):
         sim.client().call("worker.text", b"x")
 
 

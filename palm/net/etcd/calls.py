@@ -88,7 +88,7 @@ class Calls:
             return
         unsure = verdict.fate is Fate.UNSURE
         silent = link.heard_at < sent_at < time.monotonic() - SILENCE_S_MIN
-        tries.note(link.endpoint, verdict, unsure=unsure, was_there=link.connected)
+        tries.note(link.endpoint, verdict, unsure=unsure, was_there=unsure and link.connected)
         self.links.leave(link)
         if silent and _timed_out(verdict):
             # Nothing at all came back in this time, not even to a watch: the connection may be dead.

@@ -66,10 +66,14 @@ class Tries:
                 f"etcd did not answer {self.operation} within {self.spent_s:.1f} s, and may have applied it: "
                 f"{self._summary()}; look at its quorum and its disk, or raise timeout_s"
             )
+        if any("no leader" in verdict.text for verdict in self._causes.values()):
+            advice = "too few of etcd's members are up to agree: bring the others back"
+        else:
+            advice = WAY_OUT
         perhaps = ", and it may have been applied" if self.unsure else ""
         return RegistryUnavailable(
-            f"no etcd endpoint answered {self.operation} within {self.spent_s:.1f} s{perhaps}: "
-            f"{self._summary()}; {WAY_OUT}"
+            f"no etcd endpoint served {self.operation} within {self.spent_s:.1f} s{perhaps}: "
+            f"{self._summary()}; {advice}"
         )
 
     def _summary(self) -> str:
