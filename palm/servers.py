@@ -29,9 +29,9 @@ class RegisteredServer:
 class ButterflyServer(RegisteredServer):
     """The same, for work that one process is too slow for: run it in as many processes as there are cores, or machines.
 
-    The instances of one name elect a leader. It takes the messages and hands them out to the others, each as many as it can
-    use, and works itself while it is alone. Where the leader is lost, another one takes over; what a lost worker had
-    goes to others. So functions must not rely on which process runs them, nor on running only once.
+    The instances of one name elect a leader. It takes the messages and hands them out to the others, each as many as
+    it can use, and works itself while it is alone. Where the leader is lost, another one takes over; what a lost
+    worker had goes to others. So functions must not rely on which process runs them, nor on running only once.
     """
 
     kind = "ButterflyServer"

@@ -1,8 +1,9 @@
 """The node of a butterfly server's instance: it leads, leads and works, or works for the instance that leads.
 
-One `ServerNode` is at the heart of it in all roles, with one memory: as the leader's it takes what clients send, as a worker's what
-the leader hands over. So a worker that is elected answers what it has run before from memory. What is added here is who runs a message
-(`palm.core.leader`), for whom (`palm.core.worker`), and whether this instance may act at all (`palm.core.election`).
+One `ServerNode` is at the heart of it in all roles, with one memory: as the leader's it takes what clients send, as a
+worker's what the leader hands over. So a worker that is elected answers what it has run before from memory. What is
+added here is who runs a message (`palm.core.leader`), for whom (`palm.core.worker`), and whether this instance may act
+at all (`palm.core.election`).
 """
 
 from __future__ import annotations
@@ -261,8 +262,8 @@ class ButterflyNode:
         return effects
 
     def _step_down(self, now: int) -> list[Effect]:
-        """Act as a leader no more. What no worker has was not taken: who sent it is told so. Of the rest nothing is known
-        here; who sent it will send it again."""
+        """Act as a leader no more. What no worker has was not taken: who sent it is told so. Of the rest nothing is
+        known here; who sent it will send it again."""
         lead, self.lead = self.lead, None
         self.mandate.lay_down()
         if lead is None:

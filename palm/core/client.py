@@ -389,8 +389,8 @@ class ClientNode:
         if link is None or not effects:
             return []
         self._quarantine.pop(event.peer, None)
-        # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker hold
-        # anything that its leader does not know of.
+        # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker
+        # hold anything that its leader does not know of.
         clean = link.instance.draining or link.instance.role == "leader"
         if link.instance.role == "worker":
             return effects

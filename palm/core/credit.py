@@ -1,7 +1,7 @@
 """How many messages a worker wants to have at one time: enough that it never runs dry, and no more.
 
-What a worker has beyond the message that it runs waits behind it, where no idle worker can take it. So it asks for what it will
-have run by the time that more can be there: a slow function or a slow machine asks for less, by itself.
+What a worker has beyond the message that it runs waits behind it, where no idle worker can take it. So it asks for
+what it will have run by the time that more can be there: a slow function or a slow machine asks for less, by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ HORIZON = 20_000_000
 
 
 class Credit:
-    """`least` is for functions whose messages run beside each other: those are not slow because they wait for others."""
+    """`least` is for functions whose messages run beside each other: those are not slow because they wait for
+    others."""
 
     __slots__ = ("size", "_least", "_service", "_since", "_trip")
 
@@ -39,5 +40,6 @@ class Credit:
         self._since = None if idle else now
 
     def took(self, trip: int) -> None:
-        """A word went to the leader and back in that time (ns). The shortest of late counts: the rest is waiting in line."""
+        """A word went to the leader and back in that time (ns). The shortest of late counts: the rest is waiting in
+        line."""
         self._trip = trip if not self._trip else min(trip, self._trip + self._trip // 8)

@@ -1,9 +1,9 @@
 """Who of a leader's crew gets which message: a queue, what each worker has and may have, and what becomes of the lost.
 
-Workers say how much they want (`palm.core.credit`); nobody is ever given more. When little is left it is shared by halves, so
-that all end at about the same time (guided self-scheduling; Polychronopoulos and Kuck, 1987). A message that was with a worker
-when it died goes to another one, and to one that has nothing else: so a message that kills is found out, and takes no other
-with it. This file knows no links, no clock and no terms.
+Workers say how much they want (`palm.core.credit`); nobody is ever given more. When little is left it is shared by
+halves, so that all end at about the same time (guided self-scheduling; Polychronopoulos and Kuck, 1987). A message
+that was with a worker when it died goes to another one, and to one that has nothing else: so a message that kills is
+found out, and takes no other with it. This file knows no links, no clock and no terms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ MAX_DEATHS = 3
 class Piece:
     """A run of messages of one admission (`ticket`): queued while `worker` is None, else with that worker."""
 
-    __slots__ = ("ticket", "header", "watermark", "sequences", "payloads", "attempts", "expires", "worker", "left", "since")
+    __slots__ = (
+        "ticket",
+        "header",
+        "watermark",
+        "sequences",
+        "payloads",
+        "attempts",
+        "expires",
+        "worker",
+        "left",
+        "since",
+    )
 
     def __init__(self, ticket: int, batch: Batch, expires: int | None) -> None:
         self.ticket = ticket
@@ -167,8 +178,8 @@ class Dispatch:
             rows[sequence] = piece
 
     def repeat(self, header: Header, sequences: Iterable[int], before: int) -> list[Given]:
-        """These were asked for again: what has been with a worker since earlier than `before` may have been lost on the way
-        to it, or the answer on the way back. It goes to the same worker once more, which knows what it has."""
+        """These were asked for again: what has been with a worker since earlier than `before` may have been lost on
+        the way to it, or the answer on the way back. It goes to the same worker once more, which knows what it has."""
         rows = self._rows.get(header)
         if rows is None or header.at_most_once:
             return []
@@ -257,8 +268,8 @@ class Dispatch:
     # -- messages over ------------------------------------------------------------------------------------------------
 
     def answered(self, worker: Peer, header: Header, sequences: Sequence[int]) -> list[tuple[int, list[int]]]:
-        """That worker has run these: the admissions that they belong to, each with the indices of its messages. What is not
-        with it any more is not among them."""
+        """That worker has run these: the admissions that they belong to, each with the indices of its messages. What
+        is not with it any more is not among them."""
         rows = self._rows.get(header)
         crew = self.workers.get(worker)
         if rows is None or crew is None:

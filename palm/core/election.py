@@ -1,8 +1,8 @@
 """Terms: who may lead, until when, and whose word is too old to be taken.
 
-A term is the registry's revision at which a leader's key was created, so a later leader has a higher one. A leader counts its time
-on its own clock, from the sending of the last renewal that was answered, and stops before the registry can let anyone else lead
-(locks without fencing are not safe; Kleppmann, 2016). This file knows no registry.
+A term is the registry's revision at which a leader's key was created, so a later leader has a higher one. A leader
+counts its time on its own clock, from the sending of the last renewal that was answered, and stops before the registry
+can let anyone else lead (locks without fencing are not safe; Kleppmann, 2016). This file knows no registry.
 """
 
 from __future__ import annotations

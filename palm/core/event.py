@@ -91,7 +91,8 @@ class DrainAsked:
 
 @dataclass(slots=True)
 class Elected:
-    """This instance leads its server, and its lease is known to last until `until`; said again as the lease is renewed."""
+    """This instance leads its server, and its lease is known to last until `until`; said again as the lease is
+    renewed."""
 
     term: int
     until: int

@@ -1,8 +1,8 @@
 """The part of an instance that leads: its crew, and what it hands to whom.
 
-The crew are the instances of the same server that have asked for work; the registry says which of them live. With nobody else
-the leader works itself. A worker that has fallen silent gets nothing new; what it has goes to others once the registry says that it is
-gone. What becomes of the messages' outcomes is `ServerNode`'s business.
+The crew are the instances of the same server that have asked for work; the registry says which of them live. With
+nobody else the leader works itself. A worker that has fallen silent gets nothing new; what it has goes to others once
+the registry says that it is gone. What becomes of the messages' outcomes is `ServerNode`'s business.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class Lead:
         return self._answered(worker, batch.header.on(Leg.NONE, 0), batch.sequences, batch.payloads, batch.statuses)
 
     def worked(self, event: Finished) -> tuple[list[Finished], list[tuple[int, list[int]]]]:
-        """The leader itself is done with something: as it concerns the server node, and what of it was not run after all.
-        Work of another term comes to nothing."""
+        """The leader itself is done with something: as it concerns the server node, and what of it was not run after
+        all. Work of another term comes to nothing."""
         known = self._local.pop(event.ticket, None)
         if known is None:
             return [], []
@@ -167,7 +167,7 @@ class Lead:
         sequences, payloads, statuses = event.sequences, event.payloads, event.statuses
         abandoned: list[tuple[int, list[int]]] = []
         if statuses is not None and Status.CANCELLED in statuses:
-            given_up = [sequence for sequence, status in zip(sequences, statuses) if status == Status.CANCELLED]
+            given_up = [one for one, status in zip(sequences, statuses, strict=True) if status == Status.CANCELLED]
             for ticket, indices in self.dispatch.answered(self._me, header, given_up):
                 abandoned.append((ticket, [given_up[i] for i in indices]))
             kept = [i for i, status in enumerate(statuses) if status != Status.CANCELLED]
@@ -214,9 +214,8 @@ def _outcome(ended: Ended, status: Status) -> Outcome:
 def _outcomes_of(lost: Lost) -> list[Outcome]:
     outcomes = []
     for ended, deaths in lost.dead:
-        failure = _failure(
-            ended, f"{MAX_DEATHS} workers died while they had this message: {', '.join(deaths)}", deaths[-1], len(deaths)
-        )
+        text = f"{MAX_DEATHS} workers died while they had this message: {', '.join(deaths)}"
+        failure = _failure(ended, text, deaths[-1], len(deaths))
         outcomes.append(Outcome(ended.ticket, ended.sequences, [failure], Status.DEAD_LETTERED))
     for ended in lost.unknown:
         failure = _failure(ended, "its worker was lost, and it must not run twice: it may or may not have run", "", 1)

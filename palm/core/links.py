@@ -17,8 +17,8 @@ SUSPECT = 1_500_000_000
 
 class Link:
     """One dialed peer. `pong` is its latest word about itself, None before the first;
-    `outstanding` is the owner's count of what it sent there and has no answer to; `outranked` says that another instance of
-    its server leads by a later election."""
+    `outstanding` is the owner's count of what it sent there and has no answer to; `outranked` says that another
+    instance of its server leads by a later election."""
 
     __slots__ = ("instance", "heard_at", "suspected", "pong", "refused", "leaving", "outranked", "outstanding")
 

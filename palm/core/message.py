@@ -190,7 +190,8 @@ Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull
 PROTOCOL_VERSION = 1
 
 Role = Literal["", "alone", "leader", "worker"]
-"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Other servers have none."""
+"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Other servers have
+none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,8 +281,8 @@ class ServerNode:
         return self._take(batch, now)
 
     def hand(self, batch: Batch, now: int) -> list[Effect]:
-        """A batch that this worker's leader hands it, under a header of that leg: taken however much is here, as the leader
-        knows how much it may send."""
+        """A batch that this worker's leader hands it, under a header of that leg: taken however much is here, as the
+        leader knows how much it may send."""
         if batch.header.job in self._over or batch.header.target.server != self.server:
             self.counters.stale += len(batch)
             return []
@@ -291,7 +291,8 @@ class ServerNode:
         return self._take(batch, now)
 
     def release(self, ticket: int, sequences: Sequence[int], status: Status | None, now: int) -> list[Effect]:
-        """These of an `Invoke` are not going to be run here. `status` tells the client: AWAY, BUSY; None says nothing."""
+        """These of an `Invoke` are not going to be run here. `status` tells the client: AWAY, BUSY; None says
+        nothing."""
         header, expires, left = self._tickets.pop(ticket)
         if left > len(sequences):
             self._tickets[ticket] = (header, expires, left - len(sequences))

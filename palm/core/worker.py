@@ -1,7 +1,8 @@
 """The part of an instance that works for a leader: its link, what it asks for, and its answers on their way back.
 
-Answers go back together: a frame for each would cost more than a short function does. What waits here does so for as long as the
-worker has something else to do, and never longer than `GATHER`. The messages themselves are `ServerNode`'s business.
+Answers go back together: a frame for each would cost more than a short function does. What waits here does so for as
+long as the worker has something else to do, and never longer than `GATHER`. The messages themselves are `ServerNode`'s
+business.
 """
 
 from __future__ import annotations

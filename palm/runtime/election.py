@@ -1,8 +1,9 @@
 """One instance's part in the election of its server's leader.
 
-Who creates the leader's key first leads; the key is under the instance's own lease, so it goes with it. The others watch the key
-and try again once it is gone. A transaction whose answer was lost is simply repeated: it creates only what is absent, and a key under
-this instance's lease is its own, whenever it was written. The term is the revision at which the key was created.
+Who creates the leader's key first leads; the key is under the instance's own lease, so it goes with it. The others
+watch the key and try again once it is gone. A transaction whose answer was lost is simply repeated: it creates only
+what is absent, and a key under this instance's lease is its own, whenever it was written. The term is the revision at
+which the key was created.
 """
 
 from __future__ import annotations

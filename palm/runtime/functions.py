@@ -9,7 +9,6 @@ from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 from palm.runtime.invoke import Function
 
-
 HOOKS = frozenset({"on_term"})
 """Methods of a user's class that PALM calls, and nobody else."""
 

@@ -51,7 +51,8 @@ class Serving:
         log: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
     ) -> None:
-        """`on_term` is user code: called with the term, where functions run, each time this instance has become leader."""
+        """`on_term` is user code: called with the term, where functions run, each time this instance has become
+        leader."""
         peer = host.transport.peer
         self.name = name
         self.host = host

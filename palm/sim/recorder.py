@@ -86,9 +86,9 @@ class ServerInstrument:
             and effect.batch.header.leg == Leg.TO_WORKER
             and (isinstance(effect, Send) or effect.ticket < 0)
         }
-        if isinstance(event, Received) and event.batch.header.leg == Leg.FROM_WORKER:
-            if any(isinstance(effect, Send) and not effect.batch.header.leg for effect in effects):
-                terms[event.batch.header.term] = None
+        answered = isinstance(event, Received) and event.batch.header.leg == Leg.FROM_WORKER
+        if answered and any(isinstance(effect, Send) and not effect.batch.header.leg for effect in effects):
+            terms[event.batch.header.term] = None
         for term in terms:
             self._note(EntryKind.LED, term)
         for effect in effects:
