@@ -86,8 +86,7 @@ class ServerInstrument:
             and effect.batch.header.leg == Leg.TO_WORKER
             and (isinstance(effect, Send) or effect.ticket < 0)
         }
-        answered = isinstance(event, Received) and event.batch.header.leg == Leg.FROM_WORKER
-        if answered and any(isinstance(effect, Send) and not effect.batch.header.leg for effect in effects):
+        if isinstance(event, Received) and event.batch.header.leg == Leg.FROM_WORKER and _passed_on(effects):
             terms[event.batch.header.term] = None
         for term in terms:
             self._note(EntryKind.LED, term)
@@ -113,6 +112,10 @@ class ServerInstrument:
         recorder = self._recorder
         job = recorder.name_of(header.job)
         recorder.add(kind, job, sequence, self._server, self._instance, attempt, self._life)
+
+
+def _passed_on(effects: list[Effect]) -> bool:
+    return any(isinstance(effect, Send) and not effect.batch.header.leg for effect in effects)
 
 
 class ClientInstrument:
