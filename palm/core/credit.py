@@ -10,7 +10,7 @@ FIRST = 2
 """Before anything is known: one to run, and one behind it."""
 
 MOST = 512
-HORIZON = 20_000_000
+HORIZON = 40_000_000
 """What is asked for is this much work (ns) at the pace of late, beside the way there and back."""
 
 

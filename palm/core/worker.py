@@ -12,7 +12,7 @@ from palm.core.effect import Effect, Send, Tell
 from palm.core.links import Links
 from palm.core.message import Batch, Control, Instance, Peer, Ping, Pong, Pull
 
-GATHER = 8_000_000
+GATHER = 15_000_000
 """How long (ns) an answer waits for others, while there is other work."""
 
 
