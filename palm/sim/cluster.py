@@ -140,6 +140,13 @@ class Cluster:
         if instance is not None:
             self._note(EntryKind(what), instance, peer)
 
+    def leader(self, server: str) -> list[Instance]:
+        """The instance that was elected last; nobody, where there was no election."""
+        for entry in reversed(self.recorder.entries):
+            if entry.kind is EntryKind.ELECTED and entry.server == server:
+                return [one for one in self.instances[server] if one.name == entry.instance]
+        return []
+
     # -- clients ------------------------------------------------------------------------------------------------------
 
     def client_host(self, name: str, place: str) -> Host:

@@ -280,7 +280,6 @@ MISTAKES = [
     ("route: [clean.line, count.words]", "route: [clean.line]", "x.yaml:30: script[1].when.server: expected a server that a job's route visits, found 'count' (they visit clean)"),
     # what is not there yet
     ("name: small", "name: small\nchaos: {}", "x.yaml:3: chaos: chaos is not supported by this version"),
-    ("    who: that", "    who: leader(count)", "x.yaml:32: script[1].who: expected a target such as worker, worker[1], one(worker), that or step:ID, found 'leader(count)' (leader(...) is not supported by this version)"),
     ("    who: that", "    who: that\n    memory: kept", "x.yaml:33: script[1].memory: expected what is left of its memory, found 'kept' (kept is not supported by this version)"),
     ("instances: 3", "instances: 3\n      memory: durable", "x.yaml:15: world.servers.count.memory: expected a kind of memory, found 'durable' (durable is not supported by this version)"),
     ("instances: 3", "instances: 3\n      workers: 4", "x.yaml:15: world.servers.count.workers: workers is not supported by this version"),

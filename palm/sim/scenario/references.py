@@ -16,6 +16,7 @@ from palm.sim.scenario.names import (
     HalfOf,
     InstanceOf,
     InZone,
+    LeaderOf,
     Named,
     OneOf,
     SameAs,
@@ -168,7 +169,7 @@ class _Names:
                 count = len(self.servers[server].places)
                 if index >= count:
                     node.refuse(f"an index from 0 to {count - 1}", f" ({server} has {count} instances)")
-            case OneOf(server=server):
+            case OneOf(server=server) | LeaderOf(server=server):
                 self.known("server", server, self.servers, node)
             case HalfOf(of=of):
                 self.known("server, or hosts", of, [*self.servers, "hosts"], node)
