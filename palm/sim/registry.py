@@ -201,7 +201,7 @@ class SimRegistry:
         per_try = max(NANOSECONDS // 2, total // self._settings.tries)
         failures, unsure, was_there, why = 0, False, False, "no answer"
         while (left := deadline - self._process.now()) > 0 and not self._closed:
-            sent_at = self._process.now()
+            sent_at, session = self._process.now(), self._link()
             if once and not self._connected:
                 answer = await self._ask(Ask(self._next(), "hello"), min(per_try, left))
                 unsure_now = False
@@ -225,7 +225,8 @@ class SimRegistry:
             unsure = unsure or unsure_now
             was_there = was_there or (unsure_now and self._connected)
             why = answer.absent if answer is not None else "no answer"
-            if answer is None and self._heard_at <= sent_at:
+            # Once: others of this moment would throw away the next one, and so on without end.
+            if answer is None and self._heard_at <= sent_at and self._session is session:
                 self._throw_away()  # nothing at all came back since: the connection may be dead
             else:
                 await self._process.sleep(min(self._pause(failures), max(0, deadline - self._process.now())))
