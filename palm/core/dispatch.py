@@ -272,13 +272,14 @@ class Dispatch:
         is not with it any more is not among them."""
         rows = self._rows.get(header)
         crew = self.workers.get(worker)
-        if rows is None or crew is None:
+        if rows is None:
             return []
         groups: dict[int, list[int]] = {}
         for index, sequence in enumerate(sequences):
             piece = rows.get(sequence)
             if piece is None or piece.worker != worker:
                 continue
+            assert crew is not None, "what a worker has goes when the worker does"
             del rows[sequence]
             piece.left -= 1
             crew.has -= 1
