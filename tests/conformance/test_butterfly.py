@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -79,7 +79,7 @@ def real(server: type[object], name: str, instances: int) -> Iterator[World]:
         yield Real(started, running, stack.enter_context(Client(started.endpoint, timeout=60)))
 
 
-Made = Callable[[type[object], str, int], "contextmanager[World]"]
+Made = Callable[[type[object], str, int], AbstractContextManager[World]]
 
 
 @pytest.fixture(params=[simulated, real], ids=["sim", "net"])
