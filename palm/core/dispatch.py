@@ -76,6 +76,8 @@ class Worker:
     has: int = 0
     paused: bool = False
     takes_suspects: bool = True
+    alone: bool = False
+    """What it has is a suspect: it gets nothing beside it."""
     pieces: dict[Piece, None] = field(default_factory=dict)
 
 
@@ -138,8 +140,10 @@ class Dispatch:
         left = [i for i, sequence in enumerate(piece.sequences) if rows.get(sequence) is piece]
         if piece.header.at_most_once:
             lost.unknown.append(self._end(piece, left))
-        elif not died:
+        elif not died and not any((piece.header, piece.sequences[i]) in self._deaths for i in left):
             self._requeue(piece.part(left), self._queue)
+        elif not died:
+            self._requeue(piece.part(left), self._suspects)
         else:
             for i in left:
                 deaths = self._deaths.setdefault((piece.header, piece.sequences[i]), [])
@@ -205,7 +209,10 @@ class Dispatch:
             (peer, worker)
             for peer, worker in crew
             # In halves of a credit: each frame has its price.
-            if peer != self._ward and worker.has < worker.credit and 2 * worker.has <= worker.credit
+            if peer != self._ward
+            and not (worker.alone and worker.has)
+            and worker.has < worker.credit
+            and 2 * worker.has <= worker.credit
         ]
         if len(ready) > 1:
             ready.sort(key=_has)
@@ -217,6 +224,7 @@ class Dispatch:
                     expired.append(over)
                 if piece is not None:
                     self._give(peer, worker, piece, now)
+                    worker.alone = False
                     given.append(Given(peer, piece))
                     room -= piece.left
         return given, expired
@@ -263,6 +271,7 @@ class Dispatch:
             if self._suspects and not worker.has and (peer == self._ward or not self.queued):
                 piece = self._suspects.popleft()
                 self._give(peer, worker, piece, now)
+                worker.alone = True
                 given.append(Given(peer, piece))
 
     # -- messages over ------------------------------------------------------------------------------------------------

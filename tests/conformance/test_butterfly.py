@@ -1,4 +1,4 @@
-"""One suite for butterfly servers, in the simulator and as real processes against a real etcd: what a user can rely on."""
+"""One suite for butterfly servers, in the simulator and as real processes on a real etcd: what a user can rely on."""
 
 from __future__ import annotations
 
