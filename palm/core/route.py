@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Sequence
 
 from palm.core.names import check_name
@@ -33,7 +34,15 @@ def parse_stage(text: object) -> Stage:
 
 def parse_route(route: str | Sequence[str]) -> Route:
     """A route of 1 to 256 stages, visited in order; a server may appear more than once."""
-    stages = [route] if isinstance(route, str) else list(route)
+    if isinstance(route, str):
+        return _single(route)
+    stages = list(route)
     if not 1 <= len(stages) <= LONGEST:
         raise BadRequest(f"a route has 1 to {LONGEST} stages, this one has {len(stages)}")
     return tuple(parse_stage(stage) for stage in stages)
+
+
+@lru_cache(maxsize=1024)
+def _single(text: str) -> Route:
+    """Callers of single calls say the same one again and again."""
+    return (parse_stage(text),)
