@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Sequence
 
+from palm.runtime.envelope import Envelope, current
+
 
 class RegisteredServer:
     """A server whose functions every client of the cluster can call by `"name.function"`.
@@ -19,6 +21,11 @@ class RegisteredServer:
     """
 
     kind = "RegisteredServer"
+
+    @property
+    def message(self) -> Envelope:
+        """The message that the running function works on: client, job, sequence, part, attempt, deadline, trace."""
+        return current()
 
     @property
     def log(self) -> logging.Logger:

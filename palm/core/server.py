@@ -40,6 +40,8 @@ from palm.core.message import (
     Status,
     Welcome,
 )
+from palm.core.route import stage_after, stages_before
+from palm.core.spread import spread
 
 FORGET_SILENT_CALLER = 30_000_000_000
 """A caller beats every 0.5 s; one that was silent this long, and its jobs, are forgotten."""
@@ -281,6 +283,8 @@ class ServerNode:
             batch = _picked(batch, fresh)
         if not fresh:
             return effects
+        if header.parts:
+            memory.note_parts(batch.sequences)
         room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
         if len(batch) > room:
             # What fits is taken: else a batch over the whole bound would come again for ever.
@@ -414,6 +418,8 @@ class ServerNode:
         now: int,
         before: Peer | None,
     ) -> list[Effect]:
+        if statuses is not None and Status.MANY in statuses:
+            return self._spread(memory, header, sequences, payloads, statuses, expires, now)
         onward = self._next_header(header)
         batch = Batch(
             onward,
@@ -427,10 +433,35 @@ class ServerNode:
             return self._to_client(batch, now)
         return self._to_next(memory, batch, before, now)
 
+    def _spread(
+        self,
+        memory: Memory,
+        header: Header,
+        sequences: Sequence[int],
+        payloads: list[Payload],
+        statuses: Sequence[int],
+        expires: int | None,
+        now: int,
+    ) -> list[Effect]:
+        """Some have many results. Each part goes where it went before, where it did."""
+        remaining = None if expires is None else max(0, expires - now)
+        effects: list[Effect] = []
+        for onward, (items, results, ends) in spread(header, sequences, payloads, statuses).items():
+            if onward.is_result:
+                effects += self._to_client(Batch(onward, memory.floor, items, results, remaining, None, ends), now)
+                continue
+            places: dict[Peer | None, list[int]] = {}
+            for place, item in enumerate(items):
+                places.setdefault(memory.went_to(item), []).append(place)
+            whole = Batch(onward, memory.floor, items, results, remaining, None, ends)
+            for before, indices in places.items():
+                effects += self._to_next(memory, _picked(whole, indices), before, now)
+        return effects
+
     def _next_header(self, header: Header) -> Header:
         onward = self._onward.get(header)
         if onward is None:
-            onward = self._onward[header] = header.at(header.stage + 1)
+            onward = self._onward[header] = header.at(stage_after(header.route, header.stage))
         return onward
 
     def _send_result(
@@ -465,7 +496,7 @@ class ServerNode:
             follow = self._follow(server)
             return follow + self._park(server, batch, now)
         if len(links) > 1:
-            memory.went(batch.sequences, peer)
+            (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
         self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
         return [Send(peer, batch)]
 
@@ -505,10 +536,15 @@ class ServerNode:
             if batch.header.is_result:
                 effects += self._to_client(batch, now)
             else:
-                memory = self._memories.get((batch.header.job, batch.header.stage - 1))
+                memory = self._memory_behind(batch.header)
                 if memory is not None:
                     effects += self._to_next(memory, batch, None, now)
         return effects
+
+    def _memory_behind(self, header: Header) -> Memory | None:
+        """That of the stage which made these answers; None where the job is forgotten."""
+        memories = (self._memories.get((header.job, stage)) for stage in stages_before(header.route, header.stage))
+        return next((memory for memory in memories if memory is not None), None)
 
     def _drop_parked(self, where: str | Peer) -> None:
         self._parked_items -= sum(len(batch) for batch, _ in self._parked.pop(where, []))
@@ -527,7 +563,7 @@ class ServerNode:
         link = self._links.get(peer)
         if link is not None:
             link.suspected = True
-        memory = self._memories.get((batch.header.job, batch.header.stage - 1))
+        memory = self._memory_behind(batch.header)
         return [] if memory is None else self._to_next(memory, batch, None, now)
 
 
