@@ -17,7 +17,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import RegisteredServer, run_server
+from palm.servers import RegisteredServer, SinkServer, SourceServer, run_server
 
 __all__ = [
     "AsyncClient",
@@ -35,6 +35,8 @@ __all__ = [
     "PayloadTooLarge",
     "RegisteredServer",
     "RegistryUnavailable",
+    "SinkServer",
+    "SourceServer",
     "WaitTimeout",
     "run_server",
 ]

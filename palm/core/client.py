@@ -25,11 +25,13 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
+from palm.core.joins import SINK, SOURCE, meeting_place
 from palm.core.links import Link, Links
 from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
-from palm.errors import NoSuchFunction, PalmError, did_you_mean
+from palm.errors import BadRequest, NoSuchFunction, PalmError, did_you_mean
 
 MAX_DEATHS = 3
 """Instances that died with a message before it is dead-lettered: it may well be what killed them."""
@@ -140,6 +142,18 @@ class ClientNode:
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
                 )
+        return self._misplaced(job.route) if isinstance(job.route, Branching) else None
+
+    def _misplaced(self, route: Branching) -> PalmError | None:
+        """Branches need a server that splits before them, and one that joins behind them."""
+        places = [(stage, SOURCE, "branches begin behind") for stage in route.branches]
+        places += [(stage, SINK, "branches never join: they meet in") for stage in route.joins]
+        for stage, wanted, what in sorted(places):
+            kinds = {link.instance.kind for link in self._links.of(route[stage].server).values()}
+            if wanted not in kinds:
+                return BadRequest(
+                    f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
+                )
         return None
 
     def missing(self, number: int) -> list[str]:
@@ -224,6 +238,9 @@ class ClientNode:
             for link in self._links.of(stage.server).values()
             if link.usable and stage.function in link.instance.functions
         ]
+        if any(link.instance.kind == SINK for link in links):
+            meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)
+            links = [link for link in links if link is meeting]
         if not links:
             return []
         effects: list[Effect] = []
@@ -536,7 +553,7 @@ def _gathered(job: Job, batch: Batch) -> tuple[list[int], list[Payload], list[in
     """The messages that end with these parts, and those of which a part was turned away: it comes again whole."""
     ends: dict[int, PartEnd] = {}
     statuses = batch.statuses or [Status.OK] * len(batch)
-    for part, payload, status in zip(batch.sequences, batch.payloads, statuses):
+    for part, payload, status in zip(batch.sequences, batch.payloads, statuses, strict=True):
         sequence = int(part)
         if sequence not in job.rows or sequence in ends or not isinstance(part, Part):
             job.duplicates += 1

@@ -69,6 +69,10 @@ class Memory:
                 return range(len(sequences))
         return [i for i, sequence in enumerate(sequences) if self.take(sequence)]
 
+    def knows(self, item: int) -> bool:
+        """It runs here, or has ended."""
+        return item in self._rows
+
     def untake(self, sequence: int) -> None:
         """It was taken, but is not going to run."""
         if self._rows.get(sequence, b"") is None:

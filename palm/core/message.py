@@ -39,7 +39,7 @@ class Status(IntEnum):
     EXPIRED = 2
     BUSY = 3
     AWAY = 4
-    EMPTY = 5
+    EMPTY = 7
     DEAD_LETTERED = 16
     CANCELLED = 17
     UNKNOWN_FATE = 18

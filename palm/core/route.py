@@ -38,14 +38,15 @@ class Branching(tuple[Stage, ...]):
     """A route with branches.
 
     `after[i]` is the stage after stage i, where one that branches are behind counts as followed by what they meet in;
-    `branches[i]` are those behind it, if any; `joins[i]` is the stage whose branches meet in i; `inner` holds the stages
-    that are in a branch. `shape` is the route with a dot for each stage: `.[.|..].`, or `.[even:.|odd:..].` with names.
+    `branches[i]` are those behind it, if any; `joins[i]` is the stage whose branches meet in i; `within[i]` is the
+    stage behind which i stands in a branch, the nearest such. `shape` is the route with a dot for each stage:
+    `.[.|..].`, or `.[even:.|odd:..].` with names.
     """
 
     after: tuple[int, ...]
     branches: dict[int, tuple[Branch, ...]]
     joins: dict[int, int]
-    inner: frozenset[int]
+    within: dict[int, int]
     shape: str
 
     def __eq__(self, other: object) -> bool:
@@ -146,10 +147,10 @@ class _Reader:
         self._after = [len(stages)] * len(stages)
         self._branches: dict[int, tuple[Branch, ...]] = {}
         self._joins: dict[int, int] = {}
-        self._inner: set[int] = set()
+        self._within: dict[int, int] = {}
 
     def route(self) -> Branching:
-        ends = self._sequence(0)
+        ends = self._sequence(0, None)
         if self._at != len(self._shape) or self._stage != len(self._stages):
             raise BadRequest(f"the shape {self._shape!r:.200} is not that of {len(self._stages)} stages")
         assert all(self._after[end] == len(self._stages) for end in ends), "what is last is followed by the caller"
@@ -157,11 +158,11 @@ class _Reader:
         route.after = tuple(self._after)
         route.branches = self._branches
         route.joins = self._joins
-        route.inner = frozenset(self._inner)
+        route.within = self._within
         route.shape = self._shape
         return route
 
-    def _sequence(self, depth: int) -> list[int]:
+    def _sequence(self, depth: int, behind: int | None) -> list[int]:
         """Stages and branches until the end of this route or branch; the stages that are last in it."""
         last: list[int] = []
         split: int | None = None
@@ -175,8 +176,8 @@ class _Reader:
                 if split is not None:
                     self._after[split] = stage
                     self._joins[stage] = split
-                if depth:
-                    self._inner.add(stage)
+                if behind is not None:
+                    self._within[stage] = behind
                 last, split = [stage], None
                 self._at += 1
                 self._stage += 1
@@ -201,7 +202,7 @@ class _Reader:
         while True:
             first = self._stage
             name = self._name()
-            ends += self._sequence(depth + 1)
+            ends += self._sequence(depth + 1, split)
             branches.append(Branch(name or str(self._stages[first]), first))
             if self._at >= len(self._shape) or self._shape[self._at] not in "|]":
                 raise BadRequest(f"the branches in the shape {self._shape!r:.200} do not end")

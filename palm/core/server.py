@@ -18,10 +18,12 @@ from palm.core.event import (
     Heard,
     InstanceDown,
     InstanceUp,
+    Listed,
     Malformed,
     Received,
     Tick,
 )
+from palm.core.joins import SINK, InOrder, Join, Zip, joiner, meeting_place, objection
 from palm.core.links import Link, Links
 from palm.core.memory import Memory
 from palm.core.message import (
@@ -70,6 +72,7 @@ class ServerNode:
         functions: Sequence[str],
         cluster: str = "palm",
         max_in_flight: int = 16_384,
+        join: Join = "arrival",
         now: int = 0,
     ) -> None:
         self.peer = peer
@@ -82,6 +85,10 @@ class ServerNode:
         self._progress_at = now
         self._cluster = cluster
         self._max_in_flight = max_in_flight
+        self._join = join
+        self._joiners: dict[tuple[JobId, int], Zip | InOrder] = {}
+        # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
+        self._listed: set[str] = set()
         self._started = now
         self._links = Links(cluster=cluster, name=server)
         self._followed: set[str] = set()
@@ -132,7 +139,10 @@ class ServerNode:
                 return self._instance_up(event, now)
             case InstanceDown():
                 self._sent_since_pong.pop(event.peer, None)
-                return self._links.remove(event.peer, event.server)
+                return self._links.remove(event.peer, event.server) + self._unpark(event.server, now)
+            case Listed():
+                self._listed.add(event.server)
+                return self._unpark(event.server, now)
             case Tick():
                 return self._links.tick(now) + self._sweep(now)
             case DrainAsked():
@@ -249,6 +259,7 @@ class ServerNode:
             self._jobs_of.pop(job.client, None)
         for key in [key for key in self._memories if key[0] == job]:
             del self._memories[key]
+            self._joiners.pop(key, None)
         for header in [header for header in self._onward if header.job == job]:
             del self._onward[header]
         for where, batches in list(self._parked.items()):
@@ -275,6 +286,8 @@ class ServerNode:
                 self._absent.setdefault(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
         memory.advance(batch.watermark)
+        if self._join != "arrival":
+            return self._received_to_join(memory, batch, now)
 
         fresh = memory.take_all(batch.sequences)
         effects: list[Effect] = []
@@ -291,6 +304,38 @@ class ServerNode:
             effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
             batch = _picked(batch, list(range(room)))
         return effects + (self._admit(memory, batch, now) if len(batch) else [])
+
+    def _received_to_join(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
+        """A sink's: what may run is decided by what else has come."""
+        header = batch.header
+        key = (header.job, header.stage)
+        join = self._joiners.get(key)
+        if join is None:
+            join = self._joiners[key] = joiner(self._join)
+        effects: list[Effect] = []
+        text = objection(self._join, header)
+        if text:
+            fresh = _picked(batch, memory.take_all(batch.sequences))
+            failure = Failure("BAD_REQUEST", "BadRequest", text, "", self.server, header.target.function, self.peer)
+            ends = [Status.FAILED] * len(fresh)
+            return self._settle(memory, header, fresh.sequences, [failure] * len(fresh), ends, None, now)
+        join.forget(memory.floor)
+        if self.draining or self.in_flight >= self._max_in_flight:
+            fits = [i for i, item in enumerate(batch.sequences) if join.knows(header, memory, item)]
+            rest = sorted(set(range(len(batch))).difference(fits))
+            if rest:
+                effects += self._turn_away(memory, _picked(batch, rest), now)
+            batch = _picked(batch, fits)
+        taken = join.take(header, memory, batch, now)
+        self.counters.stale += taken.stale
+        for item in taken.again:
+            once = Batch(header.of(item), batch.watermark, [item], [b""], batch.remaining)
+            effects += self._answer_again(memory, once, set(), now)
+        for ready in taken.ready:
+            if ready.header.parts:
+                memory.note_parts(ready.sequences)
+            effects += self._admit(memory, ready, now)
+        return effects
 
     def _admit(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
         """Run what is to be run; pass along what has already ended, and end what cannot be run."""
@@ -487,6 +532,8 @@ class ServerNode:
     def _to_next(self, memory: Memory, batch: Batch, before: Peer | None, now: int) -> list[Effect]:
         server = batch.header.target.server
         links = self._links.of(server)
+        if any(link.instance.kind == SINK for link in links.values()):
+            return self._to_sink(batch, links, now)
         peer = (
             before
             if before is not None and before in links and links[before].usable
@@ -499,6 +546,14 @@ class ServerNode:
             (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
         self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
         return [Send(peer, batch)]
+
+    def _to_sink(self, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
+        """All of a job go to one instance, and wait for it where it is silent: until it is back, or gone."""
+        server, function = batch.header.target
+        link = meeting_place(batch.header.job, links.values(), function)
+        if link is None or server not in self._listed or not link.usable:
+            return self._follow(server) + self._park(server, batch, now)
+        return [Send(link.instance.peer, batch)]
 
     def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
         """The usable instance of that function with the least before it, by its own last word and what was sent since;

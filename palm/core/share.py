@@ -1,9 +1,9 @@
 """Parts of a message, and what each is worth: fan-out without a coordinator.
 
-A message is worth one whole share. Who makes `count` parts of it divides its share evenly, so a part is worth one over the
-product of the numbers on its path: exact, at any depth, in any order of arrival. The parts of a message are complete when their
-shares add up to one. A step of the path also names the execution that made it: parts of two attempts are never added up
-together, however differently these split.
+A message is worth one whole share. Who makes `count` parts of it divides its share evenly, so a part is worth one over
+the product of the numbers on its path: exact, at any depth, in any order of arrival. The parts of a message are
+complete when their shares add up to one. A step of the path also names the execution that made it: parts of two
+attempts are never added up together, however differently these split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Value = TypeVar("Value")
 
 
 class Step(NamedTuple):
-    """One fan-out on the way of a part: it is number `place` of the `parts` that stage `stage` made in one execution."""
+    """One fan-out on the way of a part: it is number `place` of the `parts` that stage `stage` made in one
+    execution."""
 
     stage: int
     fork: int
@@ -33,8 +34,8 @@ Path = tuple[Step, ...]
 
 
 class Part(int):
-    """The identity of a part, where that of a whole message is its sequence: the number is its message's, and compares as
-    such, but a part is equal to itself only.
+    """The identity of a part, where that of a whole message is its sequence: the number is its message's, and compares
+    as such, but a part is equal to itself only.
 
     So a column of identities is a column of numbers, and a stage where nothing was ever split does not notice.
     """
@@ -90,8 +91,8 @@ def fork_of(peer: str, ticket: int) -> int:
 class Gathering(Generic[Value]):
     """The parts of one message (or of one part) on their way back together.
 
-    A tree of what has come: a place is complete when its own value is there, or when all parts of one execution that split it
-    are. That is where their shares add up to what the place is worth; no share is counted on two executions.
+    A tree of what has come: a place is complete when its own value is there, or when all parts of one execution that
+    split it are. That is where their shares add up to what the place is worth; no share is counted on two executions.
     """
 
     __slots__ = ("_value", "_forks", "_chosen")
@@ -107,7 +108,8 @@ class Gathering(Generic[Value]):
         return self._value is not None or self._chosen is not None
 
     def add(self, path: Path, value: Value) -> bool:
-        """Take what came for the part at `path`; False where it is known already, or another attempt has made it needless."""
+        """Take what came for the part at `path`; False where it is known already, or another attempt has made it
+        needless."""
         trail: list[tuple[Gathering[Value], tuple[int, int]]] = []
         node = self
         for step in path:

@@ -1,7 +1,7 @@
 """From the answers of one stage to batches for the next: where each goes, and as what.
 
-The common case, one result for each message and one stage behind another, does not come here: what comes is a message with many
-results, or one whose route has branches.
+The common case, one result for each message and one stage behind another, does not come here: what comes is a message
+with many results, or one whose route has branches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ Columns = tuple[list[int], list[Payload], list[int]]
 
 
 def targets_of(header: Header) -> list[int]:
-    """The stages that a result of this one goes to, where the function does not choose: one, or the first of each branch."""
+    """The stages that a result of this one goes to, where the function does not choose: one, or the first of each
+    branch."""
     branches = branches_after(header.route, header.stage)
     return [branch.first for branch in branches] or [stage_after(header.route, header.stage)]
 
@@ -28,12 +29,12 @@ def spread(
     """What is to go on under which header, in order. What has no result goes past the branches, to where they meet."""
     onward: dict[Header, Columns] = {}
     ahead = header.at(stage_after(header.route, header.stage))
-    for item, payload, status in zip(items, payloads, statuses):
+    for item, payload, status in zip(items, payloads, statuses, strict=True):
         if not isinstance(payload, Split):
             _put(onward, ahead.of(item), item, payload, status)
             continue
         parts = divide(item, header.stage, payload.fork, len(payload.results))
-        for part, (stage, result) in zip(parts, payload.results):
+        for part, (stage, result) in zip(parts, payload.results, strict=True):
             _put(onward, header.at(stage).of(part), part, result, Status.OK)
     return onward
 

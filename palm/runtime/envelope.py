@@ -1,7 +1,7 @@
 """What a handler may know of the message it works on, beside its payload: `self.message`.
 
-Each invocation notes itself in a context variable, so a thread, a coroutine and a parked stack of the simulator see their own.
-Nothing is computed before somebody asks.
+Each invocation notes itself in a context variable, so a thread, a coroutine and a parked stack of the simulator see
+their own. Nothing is computed before somebody asks.
 """
 
 from __future__ import annotations

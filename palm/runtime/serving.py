@@ -8,6 +8,7 @@ from typing import Callable, Mapping
 
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke
 from palm.core.event import DrainAsked
+from palm.core.joins import Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
 from palm.ports.host import Host
@@ -24,6 +25,9 @@ POLL = 10_000_000
 class ServingSettings:
     cluster: str = "palm"
     kind: str = "RegisteredServer"
+    join: Join = "arrival"
+    consume: bool = False
+    """These three are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -53,6 +57,7 @@ class Serving:
             functions=tuple(functions),
             cluster=settings.cluster,
             max_in_flight=settings.max_in_flight,
+            join=settings.join,
             now=host.now(),
         )
         self.driver = Driver(host, self.node, self._perform, instrument)
@@ -71,6 +76,7 @@ class Serving:
             post=self.driver.post_now,
             max_payload_bytes=settings.max_payload_bytes,
             begins=None if instrument is None else instrument.begins,
+            consume=settings.consume,
         )
 
     async def start(self) -> str:

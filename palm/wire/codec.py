@@ -34,6 +34,10 @@ LONGEST_TIME_US = 10 * 365 * 24 * 3600 * 1_000_000
 TEXT_BYTES = 8 * 1024
 TRACEBACK_BYTES = 32 * 1024
 
+_TRAVELLING: frozenset[int] = frozenset(
+    {Status.OK, Status.FAILED, Status.EXPIRED, Status.BUSY, Status.AWAY, Status.EMPTY}
+)
+
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -185,7 +189,7 @@ class Codec:
     def _decode_single(self, single: Single, payload: bytes | None) -> Batch:
         if (single.frame_bytes or None) != (None if payload is None else len(payload) + 1):
             raise BadFrame("the payload's frame is missing, or not as long as announced")
-        if single.status > Status.EMPTY or single.attempt > 1_000_000:
+        if not _TRAVELLING.issuperset((int(single.status),)) or single.attempt > 1_000_000:
             raise BadFrame("status or attempt out of range")
         header = self._header(single.header)
         if header.parts != single.HasField("part"):
@@ -219,7 +223,7 @@ class Codec:
             or any(column >= len(headers) for column in columns)
         ):
             raise BadFrame("the columns of a table do not fit together")
-        if statuses and max(statuses) > Status.EMPTY or attempts and max(attempts) > 1_000_000:
+        if not _TRAVELLING.issuperset(statuses) or attempts and max(attempts) > 1_000_000:
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
         column_of_payloads: list[Payload] = payloads  # type: ignore[assignment]  # nobody else has it

@@ -81,7 +81,7 @@ def test_a_part_is_a_number_of_its_message_and_equal_to_itself_only() -> None:
     """Columns of identities stay columns of numbers."""
     first, second = divide(5, 0, 9, 2)
     assert int(first) == int(second) == 5
-    assert first != second and first != 5 and 5 != first and hash(first) != hash(second)
+    assert first != second and first != 5 and hash(first) != hash(second)
     assert first == Part(5, path_of(first)) and first < 6 and max(first, 4) == first
     assert item_at(5, ()) == 5 and not isinstance(item_at(5, ()), Part)
 
