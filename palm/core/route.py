@@ -28,7 +28,9 @@ class Stage(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """One branch: what a source calls it (by default its first stage), and the number of its first stage."""
+    """One branch: what a source calls it, and the number of its first stage.
+
+    By default it is called as its first stage; two that begin with the same one have no name."""
 
     name: str
     first: int
@@ -212,11 +214,9 @@ class _Reader:
         if not 2 <= len(branches) <= MOST_BRANCHES:
             raise BadRequest(f"a fork of a route has 2 to {MOST_BRANCHES} branches, this one has {len(branches)}")
         names = [branch.name for branch in branches]
-        if len(set(names)) < len(names):
-            raise BadRequest(
-                f"two branches behind {self._stages[split]} have one name: {', '.join(names)} (name them in a mapping)"
-            )
-        self._branches[split] = tuple(branches)
+        self._branches[split] = tuple(
+            Branch(branch.name if names.count(branch.name) == 1 else "", branch.first) for branch in branches
+        )
         return ends
 
     def _name(self) -> str:

@@ -24,11 +24,12 @@ class Refused(Exception):
 class Outlets:
     """Where the results of one function at one stage of one route may go."""
 
-    __slots__ = ("_targets", "_branches", "_limit", "_fork")
+    __slots__ = ("_targets", "_forks", "_branches", "_limit", "_fork")
 
     def __init__(self, targets: Sequence[int], branches: Sequence[Branch], limit: int, fork: int) -> None:
         self._targets = targets
-        self._branches = {branch.name: branch.first for branch in branches}
+        self._forks = bool(branches)
+        self._branches = {branch.name: branch.first for branch in branches if branch.name}
         self._limit = limit
         self._fork = fork
 
@@ -61,14 +62,14 @@ class Outlets:
     def whole(self, results: list[tuple[int, bytes]]) -> bytes | Status | Split:
         if not results:
             return Status.EMPTY
-        if len(results) == 1 and not self._branches:
+        if len(results) == 1 and not self._forks:
             return results[0][1]
         return Split(self._fork, tuple(results))
 
     def _named(self, name: str) -> int:
         stage = self._branches.get(name)
         if stage is None:
-            known = ", ".join(map(repr, self._branches)) or "none: no branches follow this stage"
+            known = ", ".join(map(repr, self._branches)) or "no branch of a name of its own behind this stage"
             raise Refused("BAD_RESULT", "LookupError", f"named the output {name!r}; the route has {known}")
         return stage
 

@@ -1,5 +1,5 @@
-"""Random routes with branches, generators, filters and joins, under random faults: the same as the functions composed in
-plain Python, and the ledger exact."""
+"""Random routes with branches, generators, filters and joins, under random faults: the same as the functions composed
+in plain Python, and the ledger exact."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ troubles = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(route=routes, in_order=st.booleans(), trouble=troubles, seed=st.integers(0, 1000))
 def test_any_route_gives_what_its_functions_give(
     route: list[Any], in_order: bool, trouble: list[Trouble], seed: int
@@ -205,7 +205,7 @@ def test_any_route_gives_what_its_functions_give(
         results = list(client.submit())
         assert results == [part + b"o" * in_order for part in expected]
         assert tuple(job.ledger) == (MESSAGES, MESSAGES, 0, 0, 0, 0)
-        sim.run(3)
+        sim.run(12)
         assert sim.left_open() == []
 
 
