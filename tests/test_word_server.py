@@ -21,7 +21,7 @@ class WordServer(RegisteredServer):
 
 INSTANCES = ["words[0]", "words[1]", "words[2]"]
 
-seconds = st.floats(0.0, 8.0).map(lambda s: round(s, 2))
+seconds = st.floats(0.5, 8.0).map(lambda s: round(s, 2))
 faults = st.one_of(
     st.tuples(st.just("crash"), seconds, st.sampled_from(INSTANCES)),
     st.tuples(st.just("freeze"), seconds, st.sampled_from(INSTANCES)),

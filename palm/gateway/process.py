@@ -16,6 +16,7 @@ from typing import Awaitable, Callable
 
 from palm.errors import PalmError
 from palm.gateway.endpoints import DEFAULT_ENDPOINT, answers, local_ip_towards
+from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
@@ -62,6 +63,7 @@ class ServerOptions:
 def serve_process(server: Callable[[], object], options: ServerOptions) -> int:
     """Serve until told to stop; the exit code: 0 drained, 1 it could not start or failed, 3 not drained in time."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    keep_large_blocks()
     try:
         return asyncio.run(_serve(server, options))
     except (PalmError, OSError) as error:

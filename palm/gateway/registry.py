@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from secrets import randbits
 from typing import Any, Protocol, TypeVar
 
 # grpc writes its own lines about a taken port; we say it once, ourselves. It reads this when it is imported.
@@ -32,7 +33,8 @@ from palm.wire import etcd as wire
 R = TypeVar("R", bound="Response")
 Context = grpc.aio.ServicerContext[Any, Any]
 
-CLUSTER_ID = 0x50414C4D
+CLUSTER_ID = randbits(63)
+"""Another one for each process, as each begins empty: who watched its predecessor sees that it is another store."""
 MEMBER_ID = 1
 RAFT_TERM = 1
 VERSION = "3.5.0+palm"

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Callable, Iterable, Iterator
 
 from palm.errors import ClientClosed, PalmError
+from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetGate, NetHost
 from palm.net.peer import new_peer
@@ -41,6 +42,7 @@ class NetWorld:
         self._stopped: list[Callable[[], None]] = []
 
     def begin(self, ready: Ready) -> None:
+        keep_large_blocks()
         self._thread = threading.Thread(target=self._run, args=(ready,), name=f"palm-{self.name}", daemon=True)
         self._thread.start()
 

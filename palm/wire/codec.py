@@ -30,6 +30,12 @@ MAX_TABLE_BYTES = 64 * 1024
 
 MAX_ITEMS_TAKEN = 4_096
 HEADERS_KEPT = 4_096
+KEPT_HEADER_BYTES = 4 * 1024
+"""Longer ones are parsed each time: kept, a hostile peer could fill the memory with them."""
+
+LONGEST_HEADER_BYTES = 72 * 1024
+"""256 stages of the longest names, and what stands beside them."""
+
 LONGEST_TIME_US = 10 * 365 * 24 * 3600 * 1_000_000
 TEXT_BYTES = 8 * 1024
 TRACEBACK_BYTES = 32 * 1024
@@ -66,7 +72,7 @@ class Codec:
         items = size = 0
         for batch in batches:
             payloads = _payload_bytes(batch)
-            if items + len(payloads) <= MAX_ITEMS and (size_of := sum(map(len, payloads))) <= MAX_TABLE_BYTES - size:
+            if payloads and items + len(payloads) <= MAX_ITEMS and (size_of := sum(map(len, payloads))) <= MAX_TABLE_BYTES - size:
                 table.append((batch, 0, len(payloads)))
                 items += len(payloads)
                 size += size_of
@@ -176,7 +182,7 @@ class Codec:
         """What a frame says; `BadFrame` where it is not one of ours."""
         kind, body = unpack(frame[0])
         try:
-            if kind == Body.CONTROL:
+            if kind == Body.CONTROL and len(frame) == 1:
                 return decode_control(body)
             if kind == Body.SINGLE:
                 return [self._decode_single(Single.FromString(body), frame[1] if len(frame) == 2 else None)]
@@ -223,7 +229,7 @@ class Codec:
             or any(column >= len(headers) for column in columns)
         ):
             raise BadFrame("the columns of a table do not fit together")
-        if not _TRAVELLING.issuperset(statuses) or attempts and max(attempts) > 1_000_000:
+        if attempts and not 1 <= min(attempts) <= max(attempts) <= 1_000_000 or not _TRAVELLING.issuperset(statuses):
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
         column_of_payloads: list[Payload] = payloads  # type: ignore[assignment]  # nobody else has it
@@ -256,8 +262,11 @@ class Codec:
     def _header(self, raw: bytes) -> Header:
         known = self._header_of.get(raw)
         if known is None:
+            if len(raw) > LONGEST_HEADER_BYTES:
+                raise BadFrame(f"a header of {len(raw)} bytes")
             known = _parse_header(Message.FromString(raw))
-            _keep(self._header_of, raw, known)
+            if len(raw) <= KEPT_HEADER_BYTES:
+                _keep(self._header_of, raw, known)
         return known
 
 
@@ -308,7 +317,7 @@ def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 
 
 def _remaining_us(batch: Batch) -> int:
-    return 0 if batch.remaining is None else max(0, batch.remaining) // 1_000 + 1
+    return 0 if batch.remaining is None else min(max(0, batch.remaining) // 1_000, LONGEST_TIME_US) + 1
 
 
 def _remaining(us: int) -> int | None:

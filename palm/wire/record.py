@@ -7,6 +7,7 @@ and pass over.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from palm.core.message import Instance, Peer
@@ -14,6 +15,7 @@ from palm.core.names import is_name
 from palm.wire.codec import is_peer
 
 MAX_RECORD_BYTES = 4 * 1024
+_ADDRESS = re.compile(r"(?:tcp|sim)://[!-~]+:[0-9]{1,5}")
 
 
 def cluster_prefix(cluster: str) -> str:
@@ -56,15 +58,15 @@ def encode_client(name: str, host: str) -> bytes:
 def decode_instance(key: str, value: bytes) -> Instance | None:
     """The instance that a record shows, or None where it is not to be believed."""
     parts = key.split("/")
-    if len(value) > MAX_RECORD_BYTES or len(parts) != 6 or parts[3] != "instances":
+    if len(value) > MAX_RECORD_BYTES or len(parts) != 6 or parts[1] != "palm" or parts[3] != "instances":
         return None
     try:
         record: Any = json.loads(value)
         instance = Instance(
             server=record["server"],
             peer=Peer(parts[5] if record["peer"] == parts[5] else ""),
-            address=str(record["address"]),
-            functions=tuple(record["functions"]),
+            address=record["address"],
+            functions=tuple(record["functions"]) if isinstance(record["functions"], list) else ("",),
             kind=str(record.get("kind", "")),
             host=str(record.get("host", "")),
             pid=int(record.get("pid", 0)),
@@ -72,10 +74,12 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             draining=bool(record.get("draining", False)),
             protocol=int(record.get("protocol", 1)),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     if instance.server != parts[4] or instance.peer != parts[5] or not is_name(instance.server):
         return None
     if not is_peer(instance.peer) or not all(map(is_name, instance.functions)):
+        return None
+    if not isinstance(instance.address, str) or _ADDRESS.fullmatch(instance.address) is None:
         return None
     return instance

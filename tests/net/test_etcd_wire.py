@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
@@ -36,7 +37,7 @@ _RENAMED = {"granted_ttl": "grantedTTL", "db_size": "dbSize", "raft_index": "raf
 _RENAMED_IN = {"ResponseHeader": {"raft_term": "raft_term"}, "LeaseStatus": {}}
 
 
-def public_messages() -> dict[str, dict[str, dict[str, list[int]]]]:
+def public_messages() -> dict[str, dict[str, dict[str, Any]]]:  # numbers and kinds of fields, values of enums
     environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
     dumped = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _DUMP], env=environment, capture_output=True, text=True, check=True

@@ -97,7 +97,7 @@ def _true_frames(running: Running) -> list[bytes]:
     """Frames that the server would take, to be spoiled."""
     me = Peer("attacker-0123456789")
     header = Header(JobId(me, 1, 1), parse_route("target.echo"), 0)
-    frames = Codec().encode([Batch(header, 0, [0, 1, 2], [b"a", b"b" * 300, b""])])
+    frames = list(Codec().encode([Batch(header, 0, [0, 1, 2], [b"a", b"b" * 300, b""])]))
     hello = encode_control(Hello(1, running.serving.node.peer, "palm", "attacker"))
     return [frames[0][0], hello]
 

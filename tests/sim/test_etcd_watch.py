@@ -240,4 +240,4 @@ def test_watch_misses_nothing_and_tells_nothing_twice(
     assert told(answers) == [(revision, key) for revision, key in happened if revision >= since]
     newest = [answer.events[-1].kv.mod_revision for answer in answers if answer.events]
     oldest = [answer.events[0].kv.mod_revision for answer in answers if answer.events]
-    assert all(later > earlier for earlier, later in zip(newest, oldest[1:], strict=True)), "a revision was cut in two"
+    assert all(later > earlier for earlier, later in zip(newest, oldest[1:], strict=False)), "a revision was cut in two"

@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from palm.gateway.children import command, environment
 from tests.support.etcd import FLAVOURS, Flavour, etcd
 
@@ -100,7 +102,12 @@ class Cluster:
 
     def end(self) -> None:
         for running in reversed(self._started):
+            workers = psutil.Process(running.pid).children(recursive=True) if running.process.poll() is None else []
             running.kill()
+            for worker in workers:
+                if worker.is_running():
+                    worker.kill()
+            psutil.wait_procs(workers)
 
 
 def palm(*arguments: str, stdin: bytes = b"", within_s: float = 60.0) -> subprocess.CompletedProcess[bytes]:

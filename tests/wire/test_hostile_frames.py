@@ -41,8 +41,9 @@ def check(said: list[Batch] | Control | None) -> None:
     for batch in said:
         count = len(batch.sequences)
         assert 0 < count <= MAX_ITEMS_TAKEN and len(batch.payloads) == count
-        assert batch.attempts is None or (len(batch.attempts) == count and all(1 <= n <= 1_000_000 for n in batch.attempts))
-        assert batch.statuses is None or (len(batch.statuses) == count and all(0 <= n <= 4 for n in batch.statuses))
+        attempts, statuses = batch.attempts or [1] * count, batch.statuses or [0] * count
+        assert len(attempts) == len(statuses) == count
+        assert all(1 <= attempt <= 1_000_000 for attempt in attempts) and all(0 <= status <= 4 for status in statuses)
         assert all(isinstance(payload, bytes) for payload in batch.payloads)
         assert all(0 <= sequence < 2**64 for sequence in batch.sequences) and 0 <= batch.watermark < 2**64
         assert batch.remaining is None or 0 <= batch.remaining <= LONGEST_TIME_US * 1_000
@@ -50,7 +51,7 @@ def check(said: list[Batch] | Control | None) -> None:
         assert is_peer(header.job.client) and 0 <= header.stage <= len(header.route)
         assert header.route and all(is_name(stage.server) and is_name(stage.function) for stage in header.route)
         assert len(header.trace) in (0, 16)
-    Codec().encode(said)
+    list(Codec().encode(said))
 
 
 def table(**fields: Any) -> pb.Table:
@@ -105,7 +106,7 @@ def test_random_envelopes_are_bad_frames(envelope: bytes) -> None:
 @given(st.lists(batches(), min_size=1, max_size=3), st.data())
 def test_a_flipped_bit_is_a_bad_frame(given_batches: list[Batch], data: st.DataObject) -> None:
     """The checksum sees it, wherever it is."""
-    envelope = bytearray(data.draw(st.sampled_from(Codec().encode(given_batches)))[0])
+    envelope = bytearray(data.draw(st.sampled_from(list(Codec().encode(given_batches))))[0])
     bit = data.draw(st.integers(0, 8 * len(envelope) - 1))
     envelope[bit // 8] ^= 1 << bit % 8
     # The kind is outside the checksum: a flip there may make another kind of body of it.
@@ -118,18 +119,18 @@ def test_a_flipped_bit_is_a_bad_frame(given_batches: list[Batch], data: st.DataO
 @given(st.lists(batches(), min_size=1, max_size=3) | CONTROLS, st.data())
 def test_a_cut_frame_is_a_bad_frame(said: list[Batch] | Control, data: st.DataObject) -> None:
     """Cut at any place, or with more behind it."""
-    envelope = Codec().encode(said)[0][0] if isinstance(said, list) else encode_control(said)
+    envelope = next(iter(Codec().encode(said)))[0] if isinstance(said, list) else encode_control(said)
     cut = data.draw(st.integers(0, len(envelope) - 1))
     assert read((envelope[:cut],)) is None and read((envelope + b"x",)) is None
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(st.lists(batches(), min_size=1, max_size=3) | CONTROLS, st.data())
 def test_a_changed_body_under_a_good_checksum_is_checked_field_by_field(
     said: list[Batch] | Control, data: st.DataObject
 ) -> None:
     """Who can compute a checksum can still not make a batch that breaks its promises."""
-    envelope = Codec().encode(said)[0][0] if isinstance(said, list) else encode_control(said)
+    envelope = next(iter(Codec().encode(said)))[0] if isinstance(said, list) else encode_control(said)
     kind, body = unpack(envelope)
     changed = bytearray(body)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -205,10 +206,9 @@ def test_the_good_bodies_of_these_tests_are_good() -> None:
     assert read((pack(Body.TABLE, table(status=[0, 4], attempt=[1, 1_000_000]).SerializeToString()),)) is not None
 
 
-@pytest.mark.parametrize("word", [Ping(1), Hello(1, HEADER[:0].decode(), "palm", "x")])  # type: ignore[arg-type]
-def test_second_frames_belong_to_large_singles_only(word: Control) -> None:
+def test_second_frames_belong_to_large_singles_only() -> None:
     """A control word, a table or a small single with a second frame is not ours."""
-    assert read((encode_control(word), b"more")) is None
+    assert read((encode_control(Ping(1)), b"more")) is None
     assert read((pack(Body.TABLE, table().SerializeToString()), b"more")) is None
     assert read((pack(Body.SINGLE, single().SerializeToString()), b"more")) is None
 
