@@ -24,10 +24,12 @@ def many_results_come_in_the_order_of_their_paths(client: Client) -> None:
 
 
 def results_without_order_are_all_there(client: Client) -> None:
-    """Fan-out on fan-out, many times the window.""" job = client.job(NUMBERS[:10] * 60, ["work.count", "work.odd",
-    "split.copy", [["work.tag"], ["work.tag"]]], window=16) odd = [b"%d.%dt" % (number, place) for number in range(10)
-    for place in range(number) if place % 2] assert sorted(client.submit()) == sorted(odd * 120) assert
-    tuple(job.ledger) == (600, 600, 0, 0, 0, 0)
+    """Fan-out on fan-out, many times the window."""
+    route = ["work.count", "work.odd", "split.copy", [["work.tag"], ["work.tag"]]]
+    job = client.job(NUMBERS[:10] * 60, route, window=16)
+    odd = [b"%d.%dt" % (number, place) for number in range(10) for place in range(number) if place % 2]
+    assert sorted(client.submit()) == sorted(odd * 120)
+    assert tuple(job.ledger) == (600, 600, 0, 0, 0, 0)
 
 
 def a_message_may_end_without_a_result(client: Client) -> None:
