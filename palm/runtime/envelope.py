@@ -6,23 +6,29 @@ their own. Nothing is computed before somebody asks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Callable, NamedTuple
+from dataclasses import dataclass
 
 from palm.core.message import Batch
 from palm.core.share import path_of
 
 
-class Work(NamedTuple):
-    """The batch an invocation is of, and until when it may run."""
+@dataclass(slots=True)
+class Work:
+    """What runs in one thread, task or stack: a batch, until when it may run, and the place of the message at hand.
+
+    Where messages of a batch run one after another, one Work serves all: only `index` moves.
+    """
 
     batch: Batch
     expires: int | None
     now: Callable[[], int]
+    index: int = 0
 
 
-CURRENT: ContextVar[tuple[Work, int] | None] = ContextVar("palm.message", default=None)
-"""The work at hand, and the place of its message in the batch."""
+CURRENT: ContextVar[Work | None] = ContextVar("palm.message", default=None)
+"""The work at hand."""
 
 
 class Envelope:
@@ -82,4 +88,4 @@ def current() -> Envelope:
     at_hand = CURRENT.get()
     if at_hand is None:
         raise LookupError("there is no message here: `self.message` is for handlers, while they work on one")
-    return Envelope(*at_hand)
+    return Envelope(at_hand, at_hand.index)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from typing import Any, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from palm.core.effect import Invoke
 from palm.core.event import Finished
@@ -175,7 +176,10 @@ class _Call:
             return skip
         if invoker.begins is not None:
             self.note(index)
-        CURRENT.set((self._work, index))
+        work = self._work
+        work.index = index
+        if CURRENT.get() is not work:
+            CURRENT.set(work)
         try:
             result = self.function(self._payloads[index])  # type: ignore[arg-type]  # failures never get here
             # What is plain needs no more calls.
@@ -194,7 +198,7 @@ class _Call:
             return skip
         if invoker.begins is not None:
             self.note(index)
-        CURRENT.set((self._work, index))
+        CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index))
         try:
             answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             outlets = invoker.outlets(self.effect)

@@ -1,4 +1,4 @@
-"""The servers of the patterns' conformance: `palm run patterns.py:Class` in the real world, classes in the simulated."""
+"""The servers of the patterns' conformance: `palm run patterns.py:Class` in one world, the classes in the other."""
 
 from palm import RegisteredServer, SinkServer, SourceServer
 

@@ -51,7 +51,7 @@ def test_a_route_keeps_its_branches() -> None:
     (batch,) = Codec().decode(frame)  # type: ignore[misc]  # a frame of one batch
     route = batch.header.route
     assert route == BRANCHING and route.after == BRANCHING.after and route.branches == BRANCHING.branches  # type: ignore[attr-defined]  # it has branches
-    assert route != LINEAR and BRANCHING != tuple(BRANCHING)
+    assert route != LINEAR and tuple(BRANCHING) != BRANCHING
 
 
 def test_messages_without_parts_have_no_column_for_them() -> None:
