@@ -146,8 +146,14 @@ class Client:
 
     def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
         """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
-        self.connect()
-        return self._perform(lambda open: self._session.call(open, route, payload, timeout))
+        session = self._session
+        if not session.is_connected:
+            self.connect()
+        if session.has_jobs:
+            gate = session.world.gate()
+            return _perform(session.call(gate.open, route, payload, timeout), gate)
+        with session.world.turn() as gate:
+            return _perform(session.call(gate.open, route, payload, timeout), gate)
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

@@ -135,6 +135,15 @@ class Session:
             yield LOOK_S  # the registry adapter's own deadline ends this
         return self._engine
 
+    @property
+    def is_connected(self) -> bool:
+        return self._engine is not None and not self.is_closed
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether jobs stream while a call waits: the world must not stand still then."""
+        return bool(self._jobs)
+
     def _started(self, engine: ClientEngine | None, error: PalmError | None) -> None:
         self._engine, self._failure = engine, error
         with self._lock:

@@ -6,6 +6,7 @@ A route is flat: stages in the order in which they are written, so that a stage 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import add
 from typing import Mapping, NamedTuple, Sequence
 
@@ -102,9 +103,17 @@ def parse_route(route: RouteText) -> Route:
     Branches are a list of routes behind the stage that splits, or a mapping from names to routes. They meet in the
     stage behind them, or in the caller.
     """
+    if isinstance(route, str):
+        return _single(route)
     stages: list[Stage] = []
-    shape = _write([route] if isinstance(route, str) else route, stages, 0)
+    shape = _write(route, stages, 0)
     return build_route(stages, shape)
+
+
+@lru_cache(maxsize=1024)
+def _single(text: str) -> Route:
+    """Callers of single calls say the same one again and again."""
+    return (parse_stage(text),)
 
 
 def build_route(stages: Sequence[Stage], shape: str = "") -> Route:

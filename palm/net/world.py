@@ -8,13 +8,14 @@ import os
 import socket
 import threading
 from collections import deque
-from typing import Callable, Iterable, Iterator
+from typing import Callable, ContextManager, Iterable, Iterator
 
 from palm.errors import ClientClosed, PalmError
 from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetGate, NetHost
 from palm.net.peer import new_peer
+from palm.net.shared_loop import SharedLoop, Turn
 from palm.ports.host import Gate
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import Feed
@@ -37,7 +38,7 @@ class NetWorld:
         self._lock = threading.Lock()
         self._has_ended = False
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shared: SharedLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._stopped: list[Callable[[], None]] = []
 
@@ -54,7 +55,8 @@ class NetWorld:
             ready(engine, error)
 
         try:
-            asyncio.run(self._main(tell))
+            shared = self._shared = SharedLoop()
+            shared.run(self._main(tell))
         finally:
             if not told:
                 ready(None, ClientClosed("the client could not start: its thread ended with the error above"))
@@ -67,7 +69,6 @@ class NetWorld:
         from palm.net.registry import EtcdRegistry
         from palm.net.transport import ZmqTransport
 
-        self._loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         with self._lock:
             self._stopping = stopping
@@ -90,16 +91,23 @@ class NetWorld:
         await engine.aclose()
 
     def submit(self, callback: Callable[[], None]) -> None:
-        assert self._loop is not None, "begin comes first"
-        if os.getpid() != self._pid:
-            raise RuntimeError("a palm client does not survive fork: make a new one in the child process")
+        shared = self._own()
         try:
-            self._loop.call_soon_threadsafe(callback)
+            shared.submit(callback)
         except RuntimeError as error:
             raise ClientClosed("the client is closed: make a new one, or use it inside its `with` block") from error
 
     def gate(self) -> Gate:
         return NetGate()
+
+    def turn(self) -> ContextManager[Gate]:
+        return Turn(self._own())
+
+    def _own(self) -> SharedLoop:
+        assert self._shared is not None, "begin comes first"
+        if os.getpid() != self._pid:
+            raise RuntimeError("a palm client does not survive fork: make a new one in the child process")
+        return self._shared
 
     def feed(
         self,
@@ -107,8 +115,8 @@ class NetWorld:
         offer: Callable[[list[bytes]], None],
         ended: Callable[[BaseException | None], None],
     ) -> Feed:
-        assert self._loop is not None, "begin comes first"
-        return ThreadFeed(self._loop, source, offer, ended)
+        assert self._shared is not None, "begin comes first"
+        return ThreadFeed(self._shared.loop, source, offer, ended)
 
     def end(self) -> None:
         self.stop(lambda: None)
@@ -120,12 +128,12 @@ class NetWorld:
             pending = self._thread is not None and not self._has_ended
             if pending:
                 self._stopped.append(stopped)
-            loop, stopping = self._loop, self._stopping
+            shared, stopping = self._shared, self._stopping
         if not pending:
             stopped()
-        elif loop is not None and stopping is not None and not loop.is_closed():
+        elif shared is not None and stopping is not None and not shared.is_over:
             try:
-                loop.call_soon_threadsafe(stopping.set)
+                shared.submit(stopping.set)
             except RuntimeError:
                 pass  # it closed in this moment
 

@@ -35,6 +35,7 @@ class Channel:
         "_loop",
         "_read_soon",
         "_reader",
+        "_sent",
         "_sink",
         "closed",
         "on_writable",
@@ -51,6 +52,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._look_soon = False
         self._read_soon = False
+        self._sent = False
         self._get: Callable[[int], int] = socket.get  # type: ignore[assignment]  # EVENTS is an int
         self._fd = socket.fileno()
         self._loop.add_reader(self._fd, self._signalled)
@@ -58,7 +60,6 @@ class Channel:
 
     def try_send(self, frame: Frame) -> bool:
         """Hand `frame` over; False when the socket takes none now, and then no part of it has gone."""
-        self.look_later()
         send = self.socket.send
         try:
             if len(frame) == 1:
@@ -68,7 +69,16 @@ class Channel:
                 # Again here: the link broke between the parts, and ZeroMQ has taken the first one back.
                 send(frame[1], _NOBLOCK, len(frame[1]) <= COPY_UP_TO)
         except zmq.Again:
+            self.look_later()
             return False
+        self._sent = True
+        if not self._look_soon:
+            # At once: a turn of the loop for it would cost a lone message more than its sending.
+            if self.on_writable is not None:
+                self.look_later()
+            elif self._get(_EVENTS) & _POLLIN and not self._read_soon:
+                self._read_soon = True
+                self._loop.call_soon(self._read)
         return True
 
     def look_later(self) -> None:
@@ -93,12 +103,16 @@ class Channel:
         if self.closed:
             return
         self._look_soon = True  # sends from inside the sink are looked after below
+        self._sent = False
         try:
             arrivals = self._reader.read(self._drain)
             if arrivals:
                 self._sink(arrivals)
         finally:
-            self._look()
+            if self._sent or not self._reader.was_dry or self.on_writable is not None:
+                self._look()
+            else:
+                self._look_soon = False
 
     def _look(self) -> None:
         if self.closed:

@@ -20,12 +20,14 @@ KNOWN_IDS: Final = 4096
 _PEER: Final = re.compile(rb"[A-Za-z0-9_-]{16,64}")
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _RCVMORE: Final = int(zmq.RCVMORE)
+_EVENTS: Final = int(zmq.EVENTS)
+_POLLIN: Final = int(zmq.POLLIN)
 
 
 class FrameReader:
     """Takes frames off `socket`: a DEALER whose far end is `dialed`, or (None) a ROUTER, which names each sender."""
 
-    __slots__ = ("_counters", "_dialed", "_get", "_known", "_recv", "_skip_left", "_skipping")
+    __slots__ = ("_counters", "_dialed", "_get", "_known", "_recv", "_skip_left", "_skipping", "was_dry")
 
     def __init__(self, socket: zmq.Socket[bytes], counters: TransportCounters, dialed: Peer | None = None) -> None:
         self._recv: Callable[..., bytes] = socket.recv
@@ -35,14 +37,17 @@ class FrameReader:
         self._known: dict[bytes, Peer] = {}
         self._skipping = False
         self._skip_left = 0
+        self.was_dry = False
+        """Whether the last `read` saw that nothing was left: then the descriptor tells of what comes next."""
 
     def read(self, limit: int) -> list[Arrival]:
         """Up to `limit` messages that are there, grouped by peer, each peer's in order. Bad ones are dropped, counted.
 
-        How many come back says nothing about what is left: ask the socket's EVENTS.
+        How many come back says nothing about what is left: where it was not `was_dry`, ask the socket's EVENTS.
         """
         frames_of: dict[Peer, list[Frame]] = {}
         self._skip_left = SKIP_AT_ONCE
+        self.was_dry = False
         try:
             while limit and (not self._skipping or self._skip()):
                 limit -= 1
@@ -56,9 +61,13 @@ class FrameReader:
                 elif (frames := frames_of.get(peer)) is not None:
                     frames.append(frame)
                 else:
+                    first = not frames_of
                     frames_of[peer] = [frame]
+                    if first and not self._get(_EVENTS) & _POLLIN:  # a lone message: to ask is cheaper than zmq.Again
+                        self.was_dry = True
+                        break
         except zmq.Again:  # nothing left; never in the middle of a message, which ZeroMQ hands over whole
-            pass
+            self.was_dry = True
         return [Arrived(peer, frames) for peer, frames in frames_of.items()]
 
     def _sender(self, routing_id: bytes) -> Peer | None:

@@ -5,8 +5,9 @@ The counterpart of `palm.net.world`. Simulated time stands still while the calle
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import islice
-from typing import Callable, Iterable, Iterator
+from typing import Callable, ContextManager, Iterable, Iterator
 
 from palm.errors import PalmError
 from palm.ports.host import Gate
@@ -56,6 +57,9 @@ class SimWorld:
             # Asked for before `begin`, which makes the host: any process of the world can wait.
             return _LateGate(self)
         return self._host.gate()
+
+    def turn(self) -> ContextManager[Gate]:
+        return nullcontext(self.gate())
 
     def feed(
         self,

@@ -201,14 +201,12 @@ class SimRegistry:
         per_try = max(NANOSECONDS // 2, total // self._settings.tries)
         failures, unsure, was_there, why = 0, False, False, "no answer"
         while (left := deadline - self._process.now()) > 0 and not self._closed:
-            sent_at, session = self._process.now(), self._sessions
+            sent_at = self._process.now()
             if once and not self._connected:
                 answer = await self._ask(Ask(self._next(), "hello"), min(per_try, left))
                 unsure_now = False
                 left = deadline - self._process.now()
             if not once or self._connected:
-                self._link()
-                session = self._sessions
                 answer = await self._ask(Ask(self._next(), method, arguments), min(per_try, left))
                 unsure_now = answer is None
             if answer is not None and not answer.absent:
@@ -227,9 +225,12 @@ class SimRegistry:
             unsure = unsure or unsure_now
             was_there = was_there or (unsure_now and self._connected)
             why = answer.absent if answer is not None else "no answer"
-            if answer is None and self._heard_at <= sent_at and session == self._sessions:
+            timed_out = answer is None and self._process.now() > sent_at
+            if timed_out and self._heard_at <= sent_at:
                 self._throw_away()  # nothing at all came back since: the connection may be dead
             else:
+                # Also where another call threw the session away under this one: else two would do it to each other
+                # for ever.
                 await self._process.sleep(min(self._pause(failures), max(0, deadline - self._process.now())))
         raise self._exhausted(operation, began, was_there, unsure, why)
 

@@ -288,3 +288,23 @@ def test_the_dead_leave_no_streams_behind() -> None:
     scene.do(look_and_close())
     scene.run(20.0)
     assert not scene.server._streams and not scene.server._sessions
+
+
+@pytest.mark.timeout(20)
+def test_calls_beside_each_other_do_not_take_the_session_from_under_each_other() -> None:
+    """Ten calls of one process over a link that loses half: each is answered or ends at its deadline."""
+    scene = Scene()
+    scene.network.lay(Ends("near", "registry", True), Lose(0.5))
+    ended: list[float] = []
+
+    async def ask() -> None:
+        try:
+            await scene.near.registry.get("/k/")
+        except RegistryError:
+            pass
+        ended.append(scene.kernel.now / S)
+
+    for number in range(10):
+        scene.near.spawn(ask(), f"ask {number}")
+    scene.run(10.0)
+    assert len(ended) == 10 and max(ended) <= 5.1
