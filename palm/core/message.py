@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Literal, NamedTuple, NewType
 
 from palm.core.route import Route, Stage
+from palm.core.share import Part
 
 Peer = NewType("Peer", str)
 """One life of one process: 16 to 64 characters of `[A-Za-z0-9_-]`; its ASCII bytes are the ZeroMQ routing id."""
@@ -40,7 +41,10 @@ class Status(IntEnum):
     AWAY = 4
     DEAD_LETTERED = 5
     UNKNOWN_FATE = 6
+    EMPTY = 7
     CANCELLED = 17
+    MANY = 19
+    """It has none, one or several results: in a server its payload is a `Split`, for a caller the tuple of them."""
 
 
 class Leg(IntEnum):
@@ -61,13 +65,15 @@ class Header:
     """Index of the stage that is to run it; `len(route)` for a result on its way to the client."""
     at_most_once: bool = False
     trace: bytes = b""
+    parts: bool = False
+    """Each item is a part of a message (`palm.core.share.Part`); never mixed with whole ones."""
     leg: int = Leg.NONE
     term: int = 0
     """Of the leader that handed it out; 0 where `leg` is NONE."""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.job, self.stage, self.leg)))
+        object.__setattr__(self, "_hash", hash((self.job, self.stage, self.parts, self.leg)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -82,11 +88,18 @@ class Header:
         return self.route[self.stage]
 
     def at(self, stage: int) -> Header:
-        return Header(self.job, self.route, stage, self.at_most_once, self.trace)
+        return Header(self.job, self.route, stage, self.at_most_once, self.trace, self.parts)
+
+    def of(self, item: int) -> Header:
+        """The one that this item travels under: parts have their own."""
+        parts = isinstance(item, Part)
+        if parts == self.parts:
+            return self
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term)
 
     def on(self, leg: Leg, term: int) -> Header:
         """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, leg, term)
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term)
 
 
 class Failure(NamedTuple):
@@ -103,8 +116,30 @@ class Failure(NamedTuple):
     attempt: int = 1
 
 
-Payload = bytes | Failure
-"""What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled)."""
+class Split(NamedTuple):
+    """What one execution made of one message: results, each with the stage that it goes to."""
+
+    fork: int
+    """The execution's own number: `palm.core.share.fork_of`."""
+    results: tuple[tuple[int, bytes], ...]
+
+
+Results = tuple[bytes, ...]
+"""All results of one message, in the order of their paths."""
+
+Joined = tuple[bytes | None, ...]
+"""What came back together of one message; None for a part that was filtered out."""
+
+Payload = bytes | Failure | Split | Results | Joined
+"""What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled). A Split and
+Results stand with `Status.MANY`, in a process; Joined is for the function that joins."""
+
+
+def results_bytes(payload: Payload, status: int) -> int:
+    """What the results of one message weigh: nothing where it has none."""
+    if status == Status.OK:
+        return len(payload)
+    return sum(len(result) for result in payload if isinstance(result, bytes)) if status == Status.MANY else 0
 
 
 @dataclass(slots=True)
@@ -115,6 +150,7 @@ class Batch:
     watermark: int
     """Every sequence of the job below this has ended."""
     sequences: list[int]
+    """The items' identities: sequences, or `Part`s where the header says so."""
     payloads: list[Payload]
     remaining: int | None = None
     """Nanoseconds until the deadline of all items; None where there is none."""

@@ -10,6 +10,7 @@ from typing import Callable, Mapping
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
 from palm.core.event import DrainAsked
+from palm.core.joins import Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
 from palm.ports.host import Host
@@ -30,6 +31,9 @@ PARALLEL = frozenset({"ButterflyServer"})
 class ServingSettings:
     cluster: str = "palm"
     kind: str = "RegisteredServer"
+    join: Join = "arrival"
+    consume: bool = False
+    """These three are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -76,6 +80,8 @@ class Serving:
             post=self.driver.post_now,
             max_payload_bytes=settings.max_payload_bytes,
             begins=None if instrument is None else instrument.begins,
+            consume=settings.consume,
+            one_result=settings.kind in PARALLEL,
         )
 
     async def start(self) -> str:
@@ -183,5 +189,6 @@ def _node(
         functions=tuple(functions),
         cluster=settings.cluster,
         max_in_flight=settings.max_in_flight,
+        join=settings.join,
         now=host.now(),
     )

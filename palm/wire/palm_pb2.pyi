@@ -15,6 +15,7 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AWAY: _ClassVar[Status]
     DEAD_LETTERED: _ClassVar[Status]
     UNKNOWN_FATE: _ClassVar[Status]
+    EMPTY: _ClassVar[Status]
 OK: Status
 FAILED: Status
 EXPIRED: Status
@@ -22,9 +23,10 @@ BUSY: Status
 AWAY: Status
 DEAD_LETTERED: Status
 UNKNOWN_FATE: Status
+EMPTY: Status
 
 class Message(_message.Message):
-    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "leg", "term")
+    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "parts", "shape", "leg", "term")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +37,8 @@ class Message(_message.Message):
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     AT_MOST_ONCE_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
     LEG_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
@@ -47,12 +51,26 @@ class Message(_message.Message):
     route: _containers.RepeatedScalarFieldContainer[str]
     at_most_once: bool
     trace: bytes
+    parts: bool
+    shape: str
     leg: int
     term: int
-    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., parts: bool = ..., shape: _Optional[str] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Path(_message.Message):
+    __slots__ = ("stage", "fork", "place", "parts")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    FORK_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    stage: _containers.RepeatedScalarFieldContainer[int]
+    fork: _containers.RepeatedScalarFieldContainer[int]
+    place: _containers.RepeatedScalarFieldContainer[int]
+    parts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, stage: _Optional[_Iterable[int]] = ..., fork: _Optional[_Iterable[int]] = ..., place: _Optional[_Iterable[int]] = ..., parts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Table(_message.Message):
-    __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status")
+    __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status", "part")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     RUN_HEADER_FIELD_NUMBER: _ClassVar[int]
     RUN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +80,7 @@ class Table(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     header: _containers.RepeatedScalarFieldContainer[bytes]
     run_header: _containers.RepeatedScalarFieldContainer[int]
     run_count: _containers.RepeatedScalarFieldContainer[int]
@@ -71,10 +90,11 @@ class Table(_message.Message):
     payload: _containers.RepeatedScalarFieldContainer[bytes]
     attempt: _containers.RepeatedScalarFieldContainer[int]
     status: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, header: _Optional[_Iterable[bytes]] = ..., run_header: _Optional[_Iterable[int]] = ..., run_count: _Optional[_Iterable[int]] = ..., run_watermark: _Optional[_Iterable[int]] = ..., run_remaining_us: _Optional[_Iterable[int]] = ..., sequence: _Optional[_Iterable[int]] = ..., payload: _Optional[_Iterable[bytes]] = ..., attempt: _Optional[_Iterable[int]] = ..., status: _Optional[_Iterable[int]] = ...) -> None: ...
+    part: _containers.RepeatedCompositeFieldContainer[Path]
+    def __init__(self, header: _Optional[_Iterable[bytes]] = ..., run_header: _Optional[_Iterable[int]] = ..., run_count: _Optional[_Iterable[int]] = ..., run_watermark: _Optional[_Iterable[int]] = ..., run_remaining_us: _Optional[_Iterable[int]] = ..., sequence: _Optional[_Iterable[int]] = ..., payload: _Optional[_Iterable[bytes]] = ..., attempt: _Optional[_Iterable[int]] = ..., status: _Optional[_Iterable[int]] = ..., part: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
 
 class Single(_message.Message):
-    __slots__ = ("header", "watermark", "remaining_us", "sequence", "attempt", "status", "payload", "frame_bytes")
+    __slots__ = ("header", "watermark", "remaining_us", "sequence", "attempt", "status", "payload", "frame_bytes", "part")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
     REMAINING_US_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +103,7 @@ class Single(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     header: bytes
     watermark: int
     remaining_us: int
@@ -91,7 +112,8 @@ class Single(_message.Message):
     status: Status
     payload: bytes
     frame_bytes: int
-    def __init__(self, header: _Optional[bytes] = ..., watermark: _Optional[int] = ..., remaining_us: _Optional[int] = ..., sequence: _Optional[int] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., payload: _Optional[bytes] = ..., frame_bytes: _Optional[int] = ...) -> None: ...
+    part: Path
+    def __init__(self, header: _Optional[bytes] = ..., watermark: _Optional[int] = ..., remaining_us: _Optional[int] = ..., sequence: _Optional[int] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., payload: _Optional[bytes] = ..., frame_bytes: _Optional[int] = ..., part: _Optional[_Union[Path, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "kind", "text", "remote_traceback", "server", "function", "instance", "attempt")

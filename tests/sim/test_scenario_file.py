@@ -286,7 +286,9 @@ MISTAKES = [
     ("name: small", "name: small\nruns: {worlds: [real]}", "x.yaml:3: runs.worlds[0]: expected a world, found 'real' (real is not supported by this version)"),
     ('between: "* <-> *"', '{between: "* <-> *", queue: 1MiB}', "x.yaml:17: links[0].queue: queue is not supported by this version"),
     ('link: "one -> two"', 'link: "one -> registry.leader"', "x.yaml:27: script[0].link: expected a link such as one -> two or zone:a <-> registry, found 'one -> registry.leader' (registry.leader is not supported by this version"),
-    ("route: [clean.line, count.words]", "route: [clean.line, [[count.words]]]", "x.yaml:21: load[0].route[1]: branches of a route are not supported by this version"),
+    ("route: [clean.line, count.words]", "route: [clean.line, [[count.words]]]", "x.yaml:21: load[0].route: a fork of a route has 2 to 64 branches, this one has 1"),
+    ("route: [clean.line, count.words]", "route: [clean.line, [count.words]]", "x.yaml:21: load[0].route[1][0]: expected a list, each item a stage such as clean.line"),
+    ("route: [clean.line, count.words]", "route: [clean.line, {even: [count.words], odd: [count.wodrs]}]", "x.yaml:21: load[0].route: expected a function that count serves"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Collection, NoReturn
 
+from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
 from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, RegistryDown, Restart
@@ -111,12 +112,14 @@ class _Names:
                 self.known("host", end, self.hosts, node)
 
     def check_route(self, scenario: Scenario, index: int, node: Node) -> None:
-        for place, stage in enumerate(scenario.load[index].route):
-            self.known("server", stage.server, self.servers, at(node, place))
+        route = scenario.load[index].route
+        for place, stage in enumerate(route):
+            spot = node if isinstance(route, Branching) else at(node, place)
+            self.known("server", stage.server, self.servers, spot)
             served = self.servers[stage.server].served
             if served is not None and stage.function not in served:
                 hint = did_you_mean(stage.function, served)
-                at(node, place).refuse(f"a function that {stage.server} serves: {_listed(served)}", hint)
+                spot.refuse(f"a function that {stage.server} serves: {_listed(served)}", hint)
 
     # -- script ------------------------------------------------------------------------------------------------------
 
