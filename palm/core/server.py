@@ -511,7 +511,7 @@ class ServerNode:
     ) -> list[Effect]:
         if statuses is not None and Status.MANY in statuses:
             return self._spread(memory, header, sequences, payloads, statuses, expires, now)
-        onward = self._next_header(memory.header or header)
+        onward = self._next_header(_latest_leg(memory, header))
         batch = Batch(
             onward,
             memory.floor,
@@ -672,6 +672,14 @@ class ServerNode:
             link.suspected = True
         memory = self._memory_behind(batch.header)
         return [] if memory is None else self._to_next(memory, batch, None, now)
+
+
+def _latest_leg(memory: Memory, header: Header) -> Header:
+    """The header under which it is to go on: whoever asked last for messages of this stage is who hears of it."""
+    latest = memory.header
+    if latest is None or (latest.leg, latest.term) == (header.leg, header.term):
+        return header
+    return header.on(Leg(latest.leg), latest.term)
 
 
 def _picked(batch: Batch, indices: Sequence[int]) -> Batch:
