@@ -63,4 +63,5 @@ def _raw(messages: int) -> float:
     """Messages a second of as many processes that only work."""
     with Fleet() as fleet:
         running = [fleet.child("bench.butterfly:work_often", times=messages // WORKERS) for _ in range(WORKERS)]
-        return messages / max(answer_of(process) for process in running)
+        slowest: float = max(answer_of(process) for process in running)
+        return messages / slowest
