@@ -208,9 +208,7 @@ class Session:
     def forget(self, job: Job) -> None:
         self._jobs.pop(id(job), None)
 
-    def call(
-        self, open: Open, route: str | Sequence[str], payload: bytes, timeout: float | None
-    ) -> Steps[bytes]:
+    def call(self, open: Open, route: str | Sequence[str], payload: bytes, timeout: float | None) -> Steps[bytes]:
         """One message, and its result; raises what became of it instead."""
         stages = parse_route(route)
         self._check_payload(stages, payload)

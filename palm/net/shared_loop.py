@@ -113,7 +113,7 @@ class SharedLoop:
     def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception as error:  # ours, not the caller's: it goes where the loop would have sent it
+        except Exception as error:  # not the caller's: it goes where the loop would send it
             self.loop.call_exception_handler({"message": f"exception in {callback!r}", "exception": error})
 
     # -- callers ------------------------------------------------------------------------------------------------------
@@ -159,8 +159,8 @@ class SharedLoop:
 class Turn:
     """A gate for one caller, in a `with` block: its wait runs the loop where nobody else has need of it.
 
-    On the main thread handlers of SIGINT are put off while it runs: KeyboardInterrupt comes out of `wait`, promptly, and
-    never out of the middle of a callback.
+    On the main thread handlers of SIGINT are put off while it runs: KeyboardInterrupt comes out of `wait`, promptly,
+    and never out of the middle of a callback.
     """
 
     __slots__ = ("_is_open", "_noted", "_gate", "_previous", "_shared")

@@ -130,15 +130,17 @@ class Driver:
     def _step(self) -> None:
         self._stepping = True
         inbox, node, now = self._inbox, self._node, self._host.now()
-        while inbox and not self._closed:
-            event = inbox.popleft()
-            effects = node.handle(event, now)
-            if self._instrument is not None:
-                self._instrument.step(now, event, effects)
-            for effect in effects:
-                self._perform(effect)
-        self._flush()
-        self._stepping = False
+        try:
+            while inbox and not self._closed:
+                event = inbox.popleft()
+                effects = node.handle(event, now)
+                if self._instrument is not None:
+                    self._instrument.step(now, event, effects)
+                for effect in effects:
+                    self._perform(effect)
+            self._flush()
+        finally:
+            self._stepping = False  # a user's signal handler may raise anywhere, when a caller runs the loop
         self._arm(now)
 
     def _arm(self, now: int) -> None:

@@ -163,17 +163,19 @@ class ClientEngine:
         return [instance for instance in found if instance is not None]
 
     def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, Deliver):
-            if (sink := self._sinks.get(effect.number)) is not None:
-                sink.deliver(effect.sequences, effect.payloads, effect.statuses)
-        elif isinstance(effect, Demand):
-            if (sink := self._sinks.get(effect.number)) is not None:
-                sink.demand(effect.count)
-        elif isinstance(effect, Ready):
-            if (sink := self._sinks.get(effect.number)) is not None:
-                sink.ready()
-        elif isinstance(effect, Ended):
-            if (sink := self._sinks.get(effect.number)) is not None:
-                sink.ended(effect.error)
-        elif isinstance(effect, Follow):
+        if isinstance(effect, Follow):
             self.directory.follow(effect.server)
+            return
+        if not isinstance(effect, Deliver | Demand | Ready | Ended):
+            return
+        sink = self._sinks.get(effect.number)
+        if sink is None:
+            return
+        if isinstance(effect, Deliver):
+            sink.deliver(effect.sequences, effect.payloads, effect.statuses)
+        elif isinstance(effect, Demand):
+            sink.demand(effect.count)
+        elif isinstance(effect, Ready):
+            sink.ready()
+        else:
+            sink.ended(effect.error)

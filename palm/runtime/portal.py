@@ -33,15 +33,15 @@ class World(Protocol):
         ...
 
     def submit(self, callback: Callable[[], None]) -> None:
-        """Call it on the host's thread, soon; in one's `turn`, before this returns. Not before `ready` was called. Raises ClientClosed once the world has
-        ended."""
+        """Call it on the host's thread, soon; in one's `turn`, before this returns. Not before `ready` was called.
+        Raises ClientClosed once the world has ended."""
         ...
 
     def gate(self) -> Gate: ...
 
     def turn(self) -> ContextManager[Gate]:
-        """A gate for one short exchange with the host, whose waiter may run the world itself meanwhile: for a caller who
-        does nothing else until the block ends. Not before `ready` was called."""
+        """A gate for one short exchange with the host, whose waiter may run the world itself meanwhile: for a caller
+        who does nothing else until the block ends. Not before `ready` was called."""
         ...
 
     def feed(

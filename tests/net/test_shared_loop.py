@@ -49,7 +49,7 @@ def running(ends: list[asyncio.Event] | None = None) -> Iterator[SharedLoop]:
         assert not thread.is_alive()
 
 
-def heard(shared: SharedLoop, say: Callable[[Callable[[], None]], None]) -> bool:
+def heard(shared: SharedLoop, say: Callable[[Callable[[], None]], object]) -> bool:
     """Whether a callback that `say` arranges for is called."""
     called = threading.Event()
     say(called.set)
@@ -99,7 +99,7 @@ def test_the_loops_thread_takes_it_back_after_a_long_turn() -> None:
     with running() as shared:
         with Turn(shared) as turn:
             assert not turn.wait(20 * shared_loop.GRACE_S)
-        assert heard(shared, lambda called: shared.loop.call_soon_threadsafe(called) and None)
+        assert heard(shared, shared.loop.call_soon_threadsafe)
 
 
 def test_who_else_needs_the_loop_does_not_wait_for_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_an_interrupt_ends_a_wait_and_leaves_the_loop_usable() -> None:
         assert time.monotonic() - begin < LONG_S
         assert signal.getsignal(signal.SIGINT) is before
         assert thread_of_a_turn(shared) == threading.get_ident()
-        assert heard(shared, lambda called: shared.loop.call_soon_threadsafe(called) and None)
+        assert heard(shared, shared.loop.call_soon_threadsafe)
 
 
 def test_an_interrupt_never_cuts_a_callback_in_two() -> None:
