@@ -81,7 +81,7 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             draining=bool(record.get("draining", False)),
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
-            term=int(record.get("term", 0)),
+            term=_term(record.get("term", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
@@ -92,6 +92,13 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     if not isinstance(instance.address, str) or _ADDRESS.fullmatch(instance.address) is None:
         return None
     return instance
+
+
+def _term(said: object) -> int:
+    """Raises ValueError for what is no revision: a leader of the highest term is believed before all others."""
+    if not isinstance(said, int) or not 0 <= said < 2**63:
+        raise ValueError(f"{said!r:.80} is no term")
+    return said
 
 
 def _role(said: object) -> Role:

@@ -85,7 +85,7 @@ TWINS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "module", "line", "instead", "check"), TWINS)
+@pytest.mark.parametrize(("name", "module", "line", "instead", "check"), TWINS, ids=[one[0] for one in TWINS])
 def test_without_what_protects_it_the_scenario_breaks(
     name: str, module: ModuleType, line: str, instead: str, check: str
 ) -> None:

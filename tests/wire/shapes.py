@@ -11,11 +11,13 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leg,
     Over,
     Payload,
     Peer,
     Ping,
     Pong,
+    Pull,
     Refused,
     Status,
     Welcome,
@@ -44,13 +46,15 @@ def headers(draw: st.DrawFn) -> Header:
     route = tuple(draw(st.lists(st.builds(Stage, NAMES, NAMES), min_size=1, max_size=4)))
     job = JobId(draw(PEERS), draw(UINT64), draw(UINT64))
     trace = draw(st.sampled_from([b"", bytes(range(16))]))
-    return Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
+    header = Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
+    leg = Leg.NONE if header.is_result else draw(st.sampled_from(Leg))
+    return header.on(leg, draw(UINT64)) if leg else header
 
 
 @st.composite
 def batches(draw: st.DrawFn, header: Header | None = None, largest: int = 40) -> Batch:
     count = draw(st.integers(1, 6))
-    statuses = draw(st.none() | st.lists(st.sampled_from(range(5)), min_size=count, max_size=count))
+    statuses = draw(st.none() | st.lists(st.sampled_from(range(7)), min_size=count, max_size=count))
     payloads: list[Payload] = []
     for index in range(count):
         failed = statuses is not None and statuses[index] == Status.FAILED
@@ -76,4 +80,5 @@ CONTROLS: st.SearchStrategy[Control] = st.one_of(
         Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS
     ),
     st.builds(Over, UINT64, UINT64),
+    st.builds(Pull, UINT64, st.integers(0, 4_096)),
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from palm.core.message import Batch, Control, Frame, Hello, Over, Ping, Pong, Refused, Status, Welcome
+from palm.core.message import Batch, Control, Frame, Hello, Over, Ping, Pong, Pull, Refused, Status, Welcome
 from palm.core.names import is_name
 from palm.errors import BadFrame
 from palm.wire import palm_pb2 as pb
@@ -34,7 +34,7 @@ def read(frame: Frame) -> list[Batch] | Control | None:
 def check(said: list[Batch] | Control | None) -> None:
     """What a batch promises, and that it can go on to the next stage as it is."""
     if not isinstance(said, list):
-        assert said is None or isinstance(said, Hello | Welcome | Refused | Ping | Pong | Over)
+        assert said is None or isinstance(said, Hello | Welcome | Refused | Ping | Pong | Over | Pull)
         if said is not None:
             encode_control(said)
         return
@@ -202,7 +202,8 @@ def test_the_good_bodies_of_these_tests_are_good() -> None:
     """So that what was refused was refused for the one field that was changed."""
     assert read((pack(Body.TABLE, table().SerializeToString()),)) is not None
     assert read((pack(Body.SINGLE, single().SerializeToString()),)) is not None
-    assert read((pack(Body.SINGLE, single(status=Status.UNKNOWN_FATE, attempt=1_000_000).SerializeToString()),)) is not None
+    whole = single(status=Status.UNKNOWN_FATE, attempt=1_000_000)
+    assert read((pack(Body.SINGLE, whole.SerializeToString()),)) is not None
     assert read((pack(Body.TABLE, table(status=[0, 6], attempt=[1, 1_000_000]).SerializeToString()),)) is not None
 
 
