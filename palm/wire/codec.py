@@ -81,7 +81,8 @@ class Codec:
         items = size = 0
         for batch in batches:
             payloads = _payload_bytes(batch)
-            if payloads and items + len(payloads) <= MAX_ITEMS and (size_of := sum(map(len, payloads))) <= MAX_TABLE_BYTES - size:
+            size_of = sum(map(len, payloads))
+            if payloads and items + len(payloads) <= MAX_ITEMS and size + size_of <= MAX_TABLE_BYTES:
                 table.append((batch, 0, len(payloads)))
                 items += len(payloads)
                 size += size_of

@@ -23,6 +23,7 @@ from palm.core.message import (
     Welcome,
 )
 from palm.core.route import Stage
+from palm.wire.codec import LONGEST_TIME_US
 
 UINT64 = st.integers(0, 2**64 - 1)
 NAMES = st.text("abcXYZ019_-", min_size=1, max_size=12)
@@ -54,7 +55,7 @@ def headers(draw: st.DrawFn) -> Header:
 @st.composite
 def batches(draw: st.DrawFn, header: Header | None = None, largest: int = 40) -> Batch:
     count = draw(st.integers(1, 6))
-    statuses = draw(st.none() | st.lists(st.sampled_from(range(7)), min_size=count, max_size=count))
+    statuses = draw(st.none() | st.lists(st.sampled_from(range(8)), min_size=count, max_size=count))
     payloads: list[Payload] = []
     for index in range(count):
         failed = statuses is not None and statuses[index] == Status.FAILED
@@ -64,7 +65,7 @@ def batches(draw: st.DrawFn, header: Header | None = None, largest: int = 40) ->
         draw(UINT64),
         draw(st.lists(UINT64, min_size=count, max_size=count)),
         payloads,
-        draw(st.none() | st.integers(0, 10**16).map(lambda us: us * 1_000)),
+        draw(st.none() | st.integers(0, LONGEST_TIME_US).map(lambda us: us * 1_000)),
         draw(st.none() | st.lists(st.integers(1, 1_000_000), min_size=count, max_size=count)),
         statuses,
     )

@@ -43,7 +43,7 @@ def check(said: list[Batch] | Control | None) -> None:
         assert 0 < count <= MAX_ITEMS_TAKEN and len(batch.payloads) == count
         attempts, statuses = batch.attempts or [1] * count, batch.statuses or [0] * count
         assert len(attempts) == len(statuses) == count
-        assert all(1 <= attempt <= 1_000_000 for attempt in attempts) and all(0 <= status <= 6 for status in statuses)
+        assert all(1 <= attempt <= 1_000_000 for attempt in attempts) and all(0 <= status <= 7 for status in statuses)
         assert all(isinstance(payload, bytes) for payload in batch.payloads)
         assert all(0 <= sequence < 2**64 for sequence in batch.sequences) and 0 <= batch.watermark < 2**64
         assert batch.remaining is None or 0 <= batch.remaining <= LONGEST_TIME_US * 1_000
@@ -156,14 +156,14 @@ def test_a_changed_body_under_a_good_checksum_is_checked_field_by_field(
         table(attempt=[1, 1_000_001]),
         table(attempt=[0, 1]),
         table(status=[0]),
-        table(status=[0, 7]),
+        table(status=[0, 8]),
         table(status=[0, 16]),
         table(header=[b""]),
         table(header=[b"\xff\xff"]),
         table(
             sequence=range(MAX_ITEMS_TAKEN + 1), payload=[b""] * (MAX_ITEMS_TAKEN + 1), run_count=[MAX_ITEMS_TAKEN + 1]
         ),
-        single(status=7),
+        single(status=8),
         single(status=-1),
         single(status=2**31 - 1),
         single(attempt=1_000_001),
