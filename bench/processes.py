@@ -65,9 +65,9 @@ class Fleet:
         process = self.start("-m", "palm", "registry", "--port", str(port))
         return _first_line(process).split(" (")[0].rpartition(" ")[2]
 
-    def server(self, name: str, etcd: str) -> subprocess.Popen[str]:
-        """`palm run` of the workloads' server, starting: who calls it waits for it."""
-        return self.start("-m", "palm", "run", "bench.servers:Bench", "--name", name, "--etcd", etcd)
+    def server(self, name: str, etcd: str, target: str = "bench.servers:Bench") -> subprocess.Popen[str]:
+        """`palm run` of a workload's server, starting: who calls it waits for it."""
+        return self.start("-m", "palm", "run", target, "--name", name, "--etcd", etcd)
 
     def child(self, target: str, **arguments: Any) -> subprocess.Popen[str]:
         """`module:function` of ours, running."""

@@ -17,10 +17,11 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import RegisteredServer, run_server
+from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
 
 __all__ = [
     "AsyncClient",
+    "ButterflyServer",
     "Client",
     "DeadLettered",
     "DeadlineExpired",
@@ -35,6 +36,8 @@ __all__ = [
     "PayloadTooLarge",
     "RegisteredServer",
     "RegistryUnavailable",
+    "SinkServer",
+    "SourceServer",
     "WaitTimeout",
     "run_server",
 ]

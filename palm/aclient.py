@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import AsyncIterable, AsyncIterator, Callable, Iterable, Self, Sequence, TypeVar
 
 from palm.core.message import Instance
+from palm.core.route import RouteText
 from palm.errors import ClientClosed, PalmError
 from palm.jobs import Errors, FeedMaker, Job
 from palm.runtime.engine import ClientEngine
@@ -92,7 +93,7 @@ class AsyncClient:
     def job(
         self,
         payloads: Iterable[bytes] | AsyncIterable[bytes],
-        route: str | Sequence[str],
+        route: RouteText,
         *,
         ordered: bool = False,
         errors: Errors = "raise",
@@ -126,7 +127,7 @@ class AsyncClient:
     def map(
         self,
         payloads: Iterable[bytes] | AsyncIterable[bytes],
-        route: str | Sequence[str],
+        route: RouteText,
         *,
         ordered: bool = False,
         errors: Errors = "raise",
@@ -137,7 +138,7 @@ class AsyncClient:
         job = self.job(payloads, route, ordered=ordered, errors=errors)
         return self.submit(job, timeout=timeout, progress=progress)
 
-    async def call(self, route: str | Sequence[str], payload: bytes, *, timeout: float | None = None) -> bytes:
+    async def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
         """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
         await self.connect()
         return await _perform(lambda open: self._session.call(open, route, payload, timeout))

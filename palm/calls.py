@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Callable
 
-from palm.core.message import Payload, Status
+from palm.core.message import Payload, Status, results_bytes
 from palm.core.route import Route
-from palm.errors import PalmError
+from palm.errors import MessageFailed, PalmError
 from palm.jobs import error_of
 from palm.runtime.engine import ClientEngine
 
@@ -74,6 +74,13 @@ class CallJob:
                 value = payload
                 ok += 1
                 size += len(payload)
+            elif status == Status.MANY and isinstance(payload, tuple):
+                value = MessageFailed(
+                    f"call to {' -> '.join(map(str, self._route))}: {len(payload)} results, and a call has one: use map"
+                )
+                value.sequence = sequence
+                ok += 1
+                size += results_bytes(payload, status)
             else:
                 value = error_of(sequence, status, payload, self._route)
             self._waiting.pop(sequence)(value)

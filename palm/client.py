@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Callable, Iterable, Iterator, Self, Sequence, TypeVar
 
 from palm.core.message import Instance
+from palm.core.route import RouteText
 from palm.errors import PalmError
 from palm.jobs import Errors, Job
 from palm.ports.host import Gate
@@ -86,7 +87,7 @@ class Client:
     def job(
         self,
         payloads: Iterable[bytes],
-        route: str | Sequence[str],
+        route: RouteText,
         *,
         ordered: bool = False,
         errors: Errors = "raise",
@@ -132,7 +133,7 @@ class Client:
     def map(
         self,
         payloads: Iterable[bytes],
-        route: str | Sequence[str],
+        route: RouteText,
         *,
         ordered: bool = False,
         errors: Errors = "raise",
@@ -143,7 +144,7 @@ class Client:
         job = self.job(payloads, route, ordered=ordered, errors=errors)
         return self.submit(job, timeout=timeout, progress=progress)
 
-    def call(self, route: str | Sequence[str], payload: bytes, *, timeout: float | None = None) -> bytes:
+    def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
         """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
         session = self._session
         if not session.is_connected:

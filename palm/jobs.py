@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, AsyncIterable, Callable, Iterable, Iterator, Literal, Sequence
 
-from palm.core.message import Failure, Payload, Status
+from palm.core.message import Failure, Payload, Results, Status
 from palm.core.route import Route
 from palm.errors import (
     ClientClosed,
@@ -84,12 +84,15 @@ class Job:
         self._chunks: deque[Chunk] = deque()
         # The chunk at hand: below `_at` it was taken, below `_counted` that is counted, at `_stop` to be looked after.
         self._sequences: list[int] = []
-        self._values: Sequence[bytes | PalmError] = ()
+        self._values: Sequence[bytes | PalmError | Results] = ()
         self._at = self._counted = self._stop = 0
         self._piece = max(1, window >> 2)
         self._hungry = True
-        self._early: dict[int, bytes | PalmError] = {}
+        # The results of one message, where it has not exactly one: it counts as taken with the last of them.
+        self._many: Results | None = None
+        self._early: dict[int, bytes | PalmError | Results] = {}
         self._next_sequence = 0
+        self._rest: deque[bytes] = deque()
         self._taken = self._taken_ok = self._taken_bytes = 0
         self._last_ledger = Ledger()
 
@@ -122,7 +125,7 @@ class Job:
                 return None
             at = self._at
         self._at = at + 1
-        return self._sequences[at], self._values[at]
+        return self._sequences[at], self._values[at]  # type: ignore[return-value]  # Results stand where it is ordered
 
     def settle(self) -> None:
         """Report what was taken; called when the caller is about to wait, or now and then."""
@@ -219,7 +222,7 @@ class Job:
         self._count_piece()
         if self._taken >= self._piece:
             self.settle()
-        if self._at == len(self._values):
+        while self._at == len(self._values):
             self._sequences, self._values = [], ()
             self._at = self._counted = self._stop = 0
             self._hungry = True  # before the look: who delivers after it wakes us
@@ -227,43 +230,83 @@ class Job:
                 return False
             self._hungry = False
             sequences, payloads, statuses = self._chunks.popleft()
-            self._sequences = sequences
-            self._values = self._judged(sequences, payloads, statuses)
+            if statuses is not None and Status.MANY in statuses and not self.ordered:
+                self._turn_to_first(sequences, payloads, statuses)
+            else:
+                self._sequences = sequences
+                self._values = self._judged(sequences, payloads, statuses)
         self._stop = min(len(self._values), self._at + self._piece)
         return True
 
+    def _turn_to_first(self, sequences: list[int], payloads: list[Payload], statuses: list[int]) -> None:
+        """Of a chunk with messages that have many results: all up to the first of them, or the results of that one."""
+        cut = statuses.index(Status.MANY) or 1
+        if len(sequences) > cut:
+            self._chunks.appendleft((sequences[cut:], payloads[cut:], statuses[cut:]))
+        results = payloads[0]
+        if statuses[0] == Status.MANY and isinstance(results, tuple):
+            self._sequences = sequences[:1] * len(results)
+            self._values = self._many = results  # type: ignore[assignment]  # a caller's are bytes only
+            if not results:
+                self._count_piece()
+        else:
+            self._sequences = sequences[:cut]
+            self._values = self._judged(sequences[:cut], payloads[:cut], statuses[:cut])
+
     def _judged(
         self, sequences: list[int], payloads: list[Payload], statuses: Sequence[int] | None
-    ) -> Sequence[bytes | PalmError]:
+    ) -> Sequence[bytes | PalmError | Results]:
         if statuses is None:
             return payloads  # type: ignore[return-value]  # without statuses all are results
         return [
-            payload
-            if status == Status.OK and isinstance(payload, bytes)
+            payload  # type: ignore[misc]  # bytes, or a tuple of them
+            if status in (Status.OK, Status.MANY)
             else error_of(sequence, status, payload, self.route)
             for sequence, payload, status in zip(sequences, payloads, statuses, strict=True)
         ]
 
     def _pop_ordered(self) -> Outcome | None:
         early = self._early
-        while self._next_sequence not in early:
-            if self._at == self._stop and not self._turn():
-                return None
-            early[self._sequences[self._at]] = self._values[self._at]
-            self._at += 1
-        sequence = self._next_sequence
-        self._next_sequence += 1
-        value = early.pop(sequence)
-        self._count((value,))
-        return sequence, value
+        while not self._rest:
+            while self._next_sequence not in early:
+                if self._at == self._stop and not self._turn():
+                    return None
+                early[self._sequences[self._at]] = self._values[self._at]
+                self._at += 1
+            sequence = self._next_sequence
+            self._next_sequence += 1
+            value = early.pop(sequence)
+            if isinstance(value, bytes | PalmError):
+                self._count((value,))
+                return sequence, value
+            self._many = value
+            self._rest.extend(value)
+            if not value:
+                self._count_many()
+        result = self._rest.popleft()
+        if not self._rest:
+            self._count_many()
+        return self._next_sequence - 1, result
 
     def _count_piece(self) -> None:
         """What was taken of the chunk at hand is taken; where results are to be in order, only what came out of it."""
-        if not self.ordered:
+        if self.ordered:
+            return
+        if self._many is None:
             self._count(self._values[self._counted : self._at])
+        elif self._at == len(self._many):
+            self._count_many()
         self._counted = self._at
 
-    def _count(self, values: Sequence[bytes | PalmError]) -> None:
+    def _count_many(self) -> None:
+        """The last result of a message with many was taken: now it is."""
+        assert self._many is not None
+        self._taken += 1
+        self._taken_ok += 1
+        self._taken_bytes += sum(map(len, self._many))
+        self._many = None
+
+    def _count(self, values: Sequence[bytes | PalmError | Results]) -> None:
         results = [value for value in values if isinstance(value, bytes)]
         self._taken += len(values)
         self._taken_ok += len(results)
@@ -316,10 +359,8 @@ def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmErro
     elif status == Status.EXPIRED:
         error = DeadlineExpired(f"message {sequence} to {where}: its deadline passed before its result came")
     elif status == Status.DEAD_LETTERED:
-        error = DeadLettered(
-            f"message {sequence} to {where}: its attempts are used up "
-            "(the instances that took it died, or none answered)"
-        )
+        why = decode_failure(payload).text if payload else "the instances that took it died, or none answered"
+        error = DeadLettered(f"message {sequence} to {where}: its attempts are used up ({why})")
     elif status == Status.CANCELLED:
         error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")
     else:

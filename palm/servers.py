@@ -7,13 +7,16 @@ Nothing here knows sockets or the registry: `palm run` and the simulator take it
 from __future__ import annotations
 
 import logging
-from typing import Sequence
+from typing import Literal, Sequence
+
+from palm.runtime.envelope import Envelope, current
 
 
 class RegisteredServer:
     """A server whose functions every client of the cluster can call by `"name.function"`.
 
-    Methods take one `bytes` and return one `bytes`, as `def` or `async def`. Plain functions of one instance run one at
+    Methods take one `bytes` and return one `bytes`, as `def` or `async def`. One that yields gives as many results as
+    it yields, and one that returns None gives none: the message ends there. Plain functions of one instance run one at
     a time, so they may use `self` without locks; coroutines run beside each other. An exception is the message's end:
     the caller gets it as `HandlerFailed`, and the rest of the job goes on.
     """
@@ -21,9 +24,53 @@ class RegisteredServer:
     kind = "RegisteredServer"
 
     @property
+    def message(self) -> Envelope:
+        """The message that the running function works on: client, job, sequence, part, attempt, deadline, trace."""
+        return current()
+
+    @property
     def log(self) -> logging.Logger:
         """A logger named after the class."""
         return logging.getLogger(type(self).__name__)
+
+
+class ButterflyServer(RegisteredServer):
+    """The same, for work that one process is too slow for: run it in as many processes as there are cores, or machines.
+
+    The instances of one name elect a leader. It takes the messages and hands them out to the others, each as many as
+    it can use, and works itself while it is alone. Where the leader is lost, another one takes over; what a lost
+    worker had goes to others. So functions must not rely on which process runs them, nor on running only once.
+    """
+
+    kind = "ButterflyServer"
+
+    def on_term(self, term: int) -> None:
+        """Called when this instance has become the leader; terms only grow. Override it."""
+class SourceServer(RegisteredServer):
+    """A server with branches of the route behind it: `['a.split', [['b.left'], ['c.right']], 'd.join']`.
+
+    What a function returns goes to every branch, as a copy. `yield 'name', payload` (or to return that pair) sends a
+    result to one branch: the names are those of a mapping in the route, `{'even': ['b.left'], 'odd': ['c.right']}`, or
+    each branch's first stage. None goes nowhere: the message, or this part of it, ends without a result.
+    """
+
+    kind = "SourceServer"
+
+
+class SinkServer(RegisteredServer):
+    """A server in which branches of the route meet. All messages of a job go to one of its instances.
+
+    `join` says how. "arrival": one call for each part, as it comes. "order": the same, one at a time in the order in
+    which the client sent the messages, the parts of each in the order of their paths; the sink must not stand in a
+    branch. "zip": one call for each message that was split, with a tuple of all its parts in the order of their paths,
+    None in the place of each that was filtered out; where no branches end in it, of all parts of the message.
+
+    `consume` lets messages end here: what a function returns goes nowhere, and the message counts as delivered.
+    """
+
+    kind = "SinkServer"
+    join: Literal["arrival", "order", "zip"] = "arrival"
+    consume = False
 
 
 def run_server(server: type[object], name: str, functions: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import Any, AsyncIterable, Awaitable, Callable, Generator, Iterable,
 from palm.calls import CallJob
 from palm.core.message import Instance
 from palm.core.names import check_name
-from palm.core.route import Route, parse_route
+from palm.core.route import Route, RouteText, parse_route
 from palm.errors import BadRequest, NoSuchServer, PalmError, PayloadTooLarge, WaitTimeout, did_you_mean
 from palm.jobs import Errors, FeedMaker, Job, closed
 from palm.runtime.engine import ClientEngine
@@ -168,7 +168,7 @@ class Session:
     def job(
         self,
         payloads: Iterable[bytes] | AsyncIterable[bytes],
-        route: str | Sequence[str],
+        route: RouteText,
         *,
         ordered: bool,
         errors: Errors,
@@ -208,7 +208,7 @@ class Session:
     def forget(self, job: Job) -> None:
         self._jobs.pop(id(job), None)
 
-    def call(self, open: Open, route: str | Sequence[str], payload: bytes, timeout: float | None) -> Steps[bytes]:
+    def call(self, open: Open, route: RouteText, payload: bytes, timeout: float | None) -> Steps[bytes]:
         """One message, and its result; raises what became of it instead."""
         stages = parse_route(route)
         self._check_payload(stages, payload)

@@ -75,6 +75,7 @@ def run_announced(announced: Announced, args: argparse.Namespace) -> int:
     # Imported late: loading errors come at once, and a supervisor's children pay for it only once each.
     from palm.gateway.process import ServerOptions, serve_process
     from palm.gateway.supervisor import supervise
+    from palm.runtime.serving import PARALLEL
 
     set_up_logging(args)
     try:
@@ -94,7 +95,9 @@ def run_announced(announced: Announced, args: argparse.Namespace) -> int:
             drain_s=args.drain,
         )
         if args.workers > 1:
-            return supervise(args.workers, options)
+            # Those that work, and where they need one, who leads them.
+            leaders = 1 if getattr(announced.server, "kind", "") in PARALLEL else 0
+            return supervise(args.workers + leaders, options)
     except PalmError as error:
         print(f"palm run: {error}", file=sys.stderr)
         return 2

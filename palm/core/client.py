@@ -24,11 +24,14 @@ from palm.core.event import (
     Taken,
     Tick,
 )
-from palm.core.jobs import Flight, Job, Waiting
+from palm.core.jobs import Flight, Job, PartEnd, Waiting
+from palm.core.joins import SINK, SOURCE, meeting_place
 from palm.core.links import Link, Links
-from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status
+from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.route import Branching
+from palm.core.share import Part
 from palm.core.window import Window
-from palm.errors import NoSuchFunction, PalmError, did_you_mean
+from palm.errors import BadRequest, NoSuchFunction, PalmError, did_you_mean
 
 MAX_DEATHS = 3
 """Instances that died with a message before it is dead-lettered: it may well be what killed them."""
@@ -139,6 +142,18 @@ class ClientNode:
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
                 )
+        return self._misplaced(job.route) if isinstance(job.route, Branching) else None
+
+    def _misplaced(self, route: Branching) -> PalmError | None:
+        """Branches need a server that splits before them, and one that joins behind them."""
+        places = [(stage, SOURCE, "branches begin behind") for stage in route.branches]
+        places += [(stage, SINK, "branches never join: they meet in") for stage in route.joins]
+        for stage, wanted, what in sorted(places):
+            kinds = {link.instance.kind for link in self._links.of(route[stage].server).values()}
+            if wanted not in kinds:
+                return BadRequest(
+                    f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
+                )
         return None
 
     def missing(self, number: int) -> list[str]:
@@ -223,6 +238,9 @@ class ClientNode:
             for link in self._links.of(stage.server).values()
             if link.usable and stage.function in link.instance.functions
         ]
+        if any(link.instance.kind == SINK for link in links):
+            meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)
+            links = [link for link in links if link is meeting]
         if not links:
             return []
         effects: list[Effect] = []
@@ -279,7 +297,7 @@ class ClientNode:
             self.stale += len(batch)
             return effects
         job.progress_at = now
-        sequences, payloads, statuses = _new_outcomes(job, batch)
+        sequences, payloads, statuses = _gathered(job, batch) if header.parts else _new_outcomes(job, batch)
         if statuses is not None and any(status in _NOT_TAKEN for status in statuses):
             effects += self._turned_away(job, peer, sequences, statuses, now)
             keep = [i for i, status in enumerate(statuses) if status not in _NOT_TAKEN]
@@ -335,7 +353,11 @@ class ClientNode:
             statuses = None
             ok = len(sequences)
         else:
-            ok = sum(1 for status in statuses if status == Status.OK)
+            if Status.EMPTY in statuses:
+                # For the caller, no result is a number of results like any other.
+                payloads = [() if status == Status.EMPTY else payloads[i] for i, status in enumerate(statuses)]
+                statuses = [Status.MANY if status == Status.EMPTY else status for status in statuses]
+            ok = sum(1 for status in statuses if status in (Status.OK, Status.MANY))
             ends.expired += sum(1 for status in statuses if status == Status.EXPIRED)
             ends.dead_lettered += sum(1 for status in statuses if status == Status.DEAD_LETTERED)
             ends.failed += sum(
@@ -346,7 +368,7 @@ class ClientNode:
         if statuses is None:
             job.held_bytes += sum(map(len, payloads))
         else:
-            job.held_bytes += sum(len(payloads[i]) for i, status in enumerate(statuses) if status == Status.OK)
+            job.held_bytes += sum(map(results_bytes, payloads, statuses))
         effects: list[Effect] = [Deliver(number, sequences, payloads, None if statuses is None else list(statuses))]
         if self._quarantine:
             over = [
@@ -389,7 +411,11 @@ class ClientNode:
         if link is None or not effects:
             return []
         self._quarantine.pop(event.peer, None)
-        clean = link.instance.draining
+        # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker
+        # hold anything that its leader does not know of.
+        clean = link.instance.draining or link.instance.role == "leader"
+        if link.instance.role == "worker":
+            return effects
         for number, job in list(self.jobs.items()):
             if job.route[0].server == event.server:
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], clean)
@@ -525,6 +551,23 @@ def _new_outcomes(job: Job, batch: Batch) -> tuple[list[int], list[Payload], lis
         payloads = [payloads[i] for i in known]
         statuses = None if statuses is None else [statuses[i] for i in known]
     return sequences, payloads, statuses
+
+
+def _gathered(job: Job, batch: Batch) -> tuple[list[int], list[Payload], list[int] | None]:
+    """The messages that end with these parts, and those of which a part was turned away: it comes again whole."""
+    ends: dict[int, PartEnd] = {}
+    statuses = batch.statuses or [Status.OK] * len(batch)
+    for part, payload, status in zip(batch.sequences, batch.payloads, statuses, strict=True):
+        sequence = int(part)
+        if sequence not in job.rows or sequence in ends or not isinstance(part, Part):
+            job.duplicates += 1
+        elif status in _NOT_TAKEN:
+            ends[sequence] = (b"", status)
+        else:
+            end = job.gather(part, (payload, status))
+            if end is not None:
+                ends[sequence] = end
+    return list(ends), [end[0] for end in ends.values()], [end[1] for end in ends.values()]
 
 
 def _state_of(link: Link, now: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from palm.core.message import Address, Batch, Control, JobId, Payload, Peer
+from palm.core.message import Address, Batch, Control, JobId, Payload, Peer, Role
 from palm.errors import PalmError
 
 
@@ -65,6 +65,14 @@ class Drained:
     """Nothing that was taken is left."""
 
 
+@dataclass(slots=True)
+class Stand:
+    """Show in the registry what this instance is from now on; `term` where it leads."""
+
+    role: Role
+    term: int
+
+
 # -- clients' ---------------------------------------------------------------------------------------------------------
 
 
@@ -101,4 +109,4 @@ class Ended:
     error: PalmError | None = None
 
 
-Effect = Send | Tell | Dial | HangUp | Follow | Invoke | Abandon | Drained | Ready | Demand | Deliver | Ended
+Effect = Send | Tell | Dial | HangUp | Follow | Invoke | Abandon | Drained | Stand | Ready | Demand | Deliver | Ended

@@ -86,6 +86,23 @@ class DrainAsked:
     """Take nothing more; finish what was taken."""
 
 
+# -- for instances that elect a leader ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Elected:
+    """This instance leads its server, and its lease is known to last until `until`; said again as the lease is
+    renewed."""
+
+    term: int
+    until: int
+
+
+@dataclass(slots=True)
+class Deposed:
+    """It does not lead any more."""
+
+
 # -- for clients ------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +162,8 @@ Event = (
     | Tick
     | Finished
     | DrainAsked
+    | Elected
+    | Deposed
     | Opened
     | Offered
     | SourceEnded

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from typing import Iterable, Sequence
 
 from palm.core.links import Link
-from palm.core.message import Header, JobId
+from palm.core.message import Header, JobId, Payload, Status
 from palm.core.route import Route
+from palm.core.share import Gathering, Part
 from palm.core.window import Window
 
 RETRY_AFTER = 5_000_000_000
 RETRY_LEVELS = 3
 """Waits double from one attempt to the next, up to 5, 10, 20 s."""
+
+
+PartEnd = tuple[Payload, int]
+"""How a part ended: its payload, and its status."""
 
 
 class Flight:
@@ -84,6 +89,9 @@ class Job:
         self.waiting: deque[Waiting] = deque()
         self.suspects: deque[Waiting] = deque()
         self.deaths: dict[int, int] = {}
+        # What has come of messages that were split, until all of it has.
+        self.gathering: dict[int, Gathering[PartEnd]] = {}
+        self.gathered_bytes: dict[int, int] = {}
         self.resume_at: int | None = None
         self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
         self._expiries: deque[tuple[int, Sequence[int]]] = deque()
@@ -144,6 +152,35 @@ class Job:
         if self.deaths:
             for sequence in sequences:
                 self.deaths.pop(sequence, None)
+        if self.gathering:
+            for sequence in sequences:
+                if self.gathering.pop(sequence, None) is not None:
+                    self.held_bytes -= self.gathered_bytes.pop(sequence)
+
+    def gather(self, part: Part, end: PartEnd) -> PartEnd | None:
+        """One part of a message that has not ended came; how the message ends, where it was the last one missing.
+
+        With all results in the order of paths; or, where a part failed or expired, as the first such part did.
+        """
+        sequence = int(part)
+        gathering = self.gathering.get(sequence)
+        if gathering is None:
+            gathering = self.gathering[sequence] = Gathering()
+            self.gathered_bytes[sequence] = 0
+        if not gathering.add(part.path, end):
+            self.duplicates += 1
+            return None
+        size = len(end[0])
+        self.gathered_bytes[sequence] += size
+        self.held_bytes += size
+        if not gathering.is_complete:
+            return None
+        ends = list(gathering.values())
+        for payload, status in ends:
+            if status not in (Status.OK, Status.EMPTY):
+                return payload, status
+        results = [payload for payload, status in ends if status == Status.OK and isinstance(payload, bytes)]
+        return tuple(results), Status.MANY
 
     def recall(self, flight: Flight) -> list[int]:
         """Take back what is left of a flight: nobody is asked for it any more until it departs again."""

@@ -17,9 +17,10 @@ SUSPECT = 1_500_000_000
 
 class Link:
     """One dialed peer. `pong` is its latest word about itself, None before the first;
-    `outstanding` is the owner's count of what it sent there and has no answer to."""
+    `outstanding` is the owner's count of what it sent there and has no answer to; `outranked` says that another
+    instance of its server leads by a later election."""
 
-    __slots__ = ("instance", "heard_at", "suspected", "pong", "refused", "leaving", "outstanding")
+    __slots__ = ("instance", "heard_at", "suspected", "pong", "refused", "leaving", "outranked", "outstanding")
 
     def __init__(self, instance: Instance, now: int) -> None:
         self.instance = instance
@@ -28,11 +29,12 @@ class Link:
         self.pong: Pong | None = None
         self.refused: Refused | None = None
         self.leaving = instance.draining
+        self.outranked = False
         self.outstanding = 0
 
     @property
     def usable(self) -> bool:
-        return not (self.suspected or self.leaving or self.refused)
+        return not (self.suspected or self.leaving or self.outranked or self.refused) and self.instance.takes_messages
 
 
 class Links:
@@ -71,10 +73,12 @@ class Links:
         if known is not None:
             known.instance = instance
             known.leaving = known.leaving or instance.draining
+            self._rank(instance.server)
             return []
         link = Link(instance, now)
         self._links[instance.peer] = link
         self._by_server.setdefault(instance.server, {})[instance.peer] = link
+        self._rank(instance.server)
         if self._beat_at is None or len(self._links) == 1:
             self._beat_at = now + self._beat
         return [Dial(instance.peer, instance.address), self._hello(instance.peer)]
@@ -126,6 +130,13 @@ class Links:
                 link.suspected = True
         ping = Ping(self._number, open_jobs, next_job)
         return [Tell(peer, ping) for peer in self._links]
+
+    def _rank(self, server: str) -> None:
+        """A leader that was followed by another may still be shown as one for a while."""
+        links = self._by_server[server].values()
+        latest = max(link.instance.term for link in links)
+        for link in links:
+            link.outranked = link.instance.term < latest
 
     def _hello(self, peer: Peer) -> Tell:
         return Tell(peer, Hello(PROTOCOL_VERSION, peer, self._cluster, self._name))

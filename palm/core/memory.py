@@ -10,7 +10,7 @@ from collections import deque
 from itertools import repeat
 from typing import Any, Iterable, NamedTuple, Sequence
 
-from palm.core.message import Payload, Peer, Status
+from palm.core.message import Header, Payload, Peer, Status
 
 
 class Answer(NamedTuple):
@@ -21,14 +21,18 @@ class Answer(NamedTuple):
 
 
 class Memory:
-    __slots__ = ("floor", "_rows", "_went")
+    __slots__ = ("floor", "header", "_rows", "_went", "_parts")
 
     def __init__(self) -> None:
         self.floor = 0
+        self.header: Header | None = None
+        """Under which it was last asked for: who asked is who is answered."""
         # sequence -> payload where it is OK (the common case, without an object of its own), Answer where it is not,
         # None while it runs.
         self._rows: dict[int, bytes | Answer | None] = {}
         self._went: dict[int, Peer] = {}
+        # Parts by their message: a range of sequences does not find them.
+        self._parts: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -39,6 +43,8 @@ class Memory:
         if watermark <= floor:
             return
         self.floor = watermark
+        if self._parts:
+            self._forget_parts(watermark)
         rows = self._rows
         if watermark - floor > len(rows):
             ended: Sequence[int] = [sequence for sequence in rows if sequence < watermark]
@@ -64,6 +70,10 @@ class Memory:
                 rows.update(taken)
                 return range(len(sequences))
         return [i for i, sequence in enumerate(sequences) if self.take(sequence)]
+
+    def knows(self, item: int) -> bool:
+        """It runs here, or has ended."""
+        return item in self._rows
 
     def untake(self, sequence: int) -> None:
         """It was taken, but is not going to run."""
@@ -102,6 +112,25 @@ class Memory:
     def went(self, sequences: Sequence[int], peer: Peer) -> None:
         """Its answer was sent to `peer`, one of several that could take it: a repeat goes there too."""
         self._went.update(dict.fromkeys(filter(self._rows.__contains__, sequences), peer))
+
+    def note_parts(self, parts: Sequence[int]) -> None:
+        """These are parts: they are to be forgotten with their message."""
+        for part in parts:
+            self._parts.setdefault(int(part), []).append(part)
+
+    def parts_went(self, parts: Sequence[int], peer: Peer) -> None:
+        """The same as `went` for parts, also for those that were made here."""
+        for part in parts:
+            if part >= self.floor:
+                if part not in self._went:
+                    self.note_parts([part])
+                self._went[part] = peer
+
+    def _forget_parts(self, watermark: int) -> None:
+        for sequence in [sequence for sequence in self._parts if sequence < watermark]:
+            for part in self._parts.pop(sequence):
+                self._rows.pop(part, None)
+                self._went.pop(part, None)
 
     def went_to(self, sequence: int) -> Peer | None:
         return self._went.get(sequence)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType
 
 from palm.core.route import Route, Stage
+from palm.core.share import Part
 
 Peer = NewType("Peer", str)
 """One life of one process: 16 to 64 characters of `[A-Za-z0-9_-]`; its ASCII bytes are the ZeroMQ routing id."""
@@ -38,9 +39,20 @@ class Status(IntEnum):
     EXPIRED = 2
     BUSY = 3
     AWAY = 4
-    DEAD_LETTERED = 16
+    DEAD_LETTERED = 5
+    UNKNOWN_FATE = 6
+    EMPTY = 7
     CANCELLED = 17
-    UNKNOWN_FATE = 18
+    MANY = 19
+    """It has none, one or several results: in a server its payload is a `Split`, for a caller the tuple of them."""
+
+
+class Leg(IntEnum):
+    """Between whom of a parallel server an item travels."""
+
+    NONE = 0
+    TO_WORKER = 1
+    FROM_WORKER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +65,15 @@ class Header:
     """Index of the stage that is to run it; `len(route)` for a result on its way to the client."""
     at_most_once: bool = False
     trace: bytes = b""
+    parts: bool = False
+    """Each item is a part of a message (`palm.core.share.Part`); never mixed with whole ones."""
+    leg: int = Leg.NONE
+    term: int = 0
+    """Of the leader that handed it out; 0 where `leg` is NONE."""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.job, self.stage)))
+        object.__setattr__(self, "_hash", hash((self.job, self.stage, self.parts, self.leg)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -71,14 +88,25 @@ class Header:
         return self.route[self.stage]
 
     def at(self, stage: int) -> Header:
-        return Header(self.job, self.route, stage, self.at_most_once, self.trace)
+        return Header(self.job, self.route, stage, self.at_most_once, self.trace, self.parts)
+
+    def of(self, item: int) -> Header:
+        """The one that this item travels under: parts have their own."""
+        parts = isinstance(item, Part)
+        if parts == self.parts:
+            return self
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term)
+
+    def on(self, leg: Leg, term: int) -> Header:
+        """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term)
 
 
 class Failure(NamedTuple):
     """Why a message failed; travels as the payload of an item with `Status.FAILED`, encoded by the wire."""
 
     reason: str
-    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST."""
+    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST, WORKER_LOST."""
     kind: str
     text: str
     remote_traceback: str = ""
@@ -88,8 +116,30 @@ class Failure(NamedTuple):
     attempt: int = 1
 
 
-Payload = bytes | Failure
-"""What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled)."""
+class Split(NamedTuple):
+    """What one execution made of one message: results, each with the stage that it goes to."""
+
+    fork: int
+    """The execution's own number: `palm.core.share.fork_of`."""
+    results: tuple[tuple[int, bytes], ...]
+
+
+Results = tuple[bytes, ...]
+"""All results of one message, in the order of their paths."""
+
+Joined = tuple[bytes | None, ...]
+"""What came back together of one message; None for a part that was filtered out."""
+
+Payload = bytes | Failure | Split | Results | Joined
+"""What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled). A Split and
+Results stand with `Status.MANY`, in a process; Joined is for the function that joins."""
+
+
+def results_bytes(payload: Payload, status: int) -> int:
+    """What the results of one message weigh: nothing where it has none."""
+    if status == Status.OK:
+        return len(payload)
+    return sum(len(result) for result in payload if isinstance(result, bytes)) if status == Status.MANY else 0
 
 
 @dataclass(slots=True)
@@ -100,6 +150,7 @@ class Batch:
     watermark: int
     """Every sequence of the job below this has ended."""
     sequences: list[int]
+    """The items' identities: sequences, or `Part`s where the header says so."""
     payloads: list[Payload]
     remaining: int | None = None
     """Nanoseconds until the deadline of all items; None where there is none."""
@@ -163,9 +214,20 @@ class Over(NamedTuple):
     number: int
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over
+class Pull(NamedTuple):
+    """A worker's word to the leader of that term: let me have up to `credit` messages at one time."""
+
+    term: int
+    credit: int
+
+
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull
 
 PROTOCOL_VERSION = 1
+
+Role = Literal["", "alone", "leader", "worker"]
+"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Other servers have
+none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,3 +245,11 @@ class Instance:
     """Unix time in milliseconds, of the instance's own wall clock: for people."""
     draining: bool = False
     protocol: int = PROTOCOL_VERSION
+    role: Role = ""
+    term: int = 0
+    """Of its election, while it leads."""
+
+    @property
+    def takes_messages(self) -> bool:
+        """False for a worker: messages go to its leader."""
+        return self.role != "worker"

@@ -18,10 +18,12 @@ from palm.core.event import (
     Heard,
     InstanceDown,
     InstanceUp,
+    Listed,
     Malformed,
     Received,
     Tick,
 )
+from palm.core.joins import SINK, InOrder, Join, Zip, joiner, meeting_place, objection
 from palm.core.links import Link, Links
 from palm.core.memory import Memory
 from palm.core.message import (
@@ -31,6 +33,7 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leg,
     Over,
     Payload,
     Peer,
@@ -40,6 +43,8 @@ from palm.core.message import (
     Status,
     Welcome,
 )
+from palm.core.route import stage_after, stages_before
+from palm.core.spread import spread
 
 FORGET_SILENT_CALLER = 30_000_000_000
 """A caller beats every 0.5 s; one that was silent this long, and its jobs, are forgotten."""
@@ -68,6 +73,7 @@ class ServerNode:
         functions: Sequence[str],
         cluster: str = "palm",
         max_in_flight: int = 16_384,
+        join: Join = "arrival",
         now: int = 0,
     ) -> None:
         self.peer = peer
@@ -76,10 +82,18 @@ class ServerNode:
         self.counters = Counters()
         self.in_flight = 0
         self.draining = False
+        self.leads = True
+        """False for the worker of a parallel server: messages are its leader's business, and come from there only."""
+        self.chief: Peer | None = None
+        """The leader that a worker answers to."""
         self._has_drained = False
         self._progress_at = now
         self._cluster = cluster
         self._max_in_flight = max_in_flight
+        self._join = join
+        self._joiners: dict[tuple[JobId, int], Zip | InOrder] = {}
+        # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
+        self._listed: set[str] = set()
         self._started = now
         self._links = Links(cluster=cluster, name=server)
         self._followed: set[str] = set()
@@ -130,7 +144,10 @@ class ServerNode:
                 return self._instance_up(event, now)
             case InstanceDown():
                 self._sent_since_pong.pop(event.peer, None)
-                return self._links.remove(event.peer, event.server)
+                return self._links.remove(event.peer, event.server) + self._unpark(event.server, now)
+            case Listed():
+                self._listed.add(event.server)
+                return self._unpark(event.server, now)
             case Tick():
                 return self._links.tick(now) + self._sweep(now)
             case DrainAsked():
@@ -155,6 +172,9 @@ class ServerNode:
             bad_frames=counters.bad_frames,
             uptime_us=(now - self._started) // 1_000,
         )
+
+    def has_dialed(self, peer: Peer) -> bool:
+        return peer in self._links
 
     def held(self) -> list[str]:
         """What it holds for jobs, in words: nothing once all of them are over."""
@@ -247,6 +267,7 @@ class ServerNode:
             self._jobs_of.pop(job.client, None)
         for key in [key for key in self._memories if key[0] == job]:
             del self._memories[key]
+            self._joiners.pop(key, None)
         for header in [header for header in self._onward if header.job == job]:
             del self._onward[header]
         for where, batches in list(self._parked.items()):
@@ -262,9 +283,46 @@ class ServerNode:
             return [self._stranger(peer)]
         self._callers[peer] = now
         header = batch.header
-        if header.is_result or header.target.server != self.server or header.job in self._over:
+        if header.is_result or header.leg or header.target.server != self.server or header.job in self._over:
             self.counters.stale += len(batch)
             return []
+        if not self.leads:
+            # Who leads will be known soon, and it may be this one.
+            self.counters.turned_away += len(batch)
+            count = len(batch)
+            return self._send_result(header, batch.sequences, [b""] * count, [Status.BUSY] * count, None, now)
+        return self._take(batch, now)
+
+    def hand(self, batch: Batch, now: int) -> list[Effect]:
+        """A batch that this worker's leader hands it, under a header of that leg: taken however much is here, as the
+        leader knows how much it may send."""
+        if batch.header.job in self._over or batch.header.target.server != self.server:
+            self.counters.stale += len(batch)
+            return []
+        if batch.header.job.client in self._absent:
+            self._absent[batch.header.job.client] = now
+        return self._take(batch, now)
+
+    def release(self, ticket: int, sequences: Sequence[int], status: Status | None, now: int) -> list[Effect]:
+        """These of an `Invoke` are not going to be run here. `status` tells the client: AWAY, BUSY; None says
+        nothing."""
+        header, expires, left = self._tickets.pop(ticket)
+        if left > len(sequences):
+            self._tickets[ticket] = (header, expires, left - len(sequences))
+        self.in_flight -= len(sequences)
+        memory = self._memories.get((header.job, header.stage))
+        if memory is None:
+            return []
+        for sequence in sequences:
+            memory.untake(sequence)
+        if status is None:
+            return []
+        self.counters.turned_away += len(sequences)
+        count = len(sequences)
+        return self._send_result(header, list(sequences), [b""] * count, [status] * count, None, now)
+
+    def _take(self, batch: Batch, now: int) -> list[Effect]:
+        header = batch.header
         key = (header.job, header.stage)
         memory = self._memories.get(key)
         if memory is None:
@@ -272,7 +330,10 @@ class ServerNode:
             if header.job.client not in self._callers:
                 self._absent.setdefault(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
+        memory.header = header
         memory.advance(batch.watermark)
+        if self._join != "arrival":
+            return self._received_to_join(memory, batch, now)
 
         fresh = memory.take_all(batch.sequences)
         effects: list[Effect] = []
@@ -281,12 +342,46 @@ class ServerNode:
             batch = _picked(batch, fresh)
         if not fresh:
             return effects
-        room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        if header.parts:
+            memory.note_parts(batch.sequences)
+        room = len(batch) if header.leg else 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
         if len(batch) > room:
             # What fits is taken: else a batch over the whole bound would come again for ever.
             effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
             batch = _picked(batch, list(range(room)))
         return effects + (self._admit(memory, batch, now) if len(batch) else [])
+
+    def _received_to_join(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
+        """A sink's: what may run is decided by what else has come."""
+        header = batch.header
+        key = (header.job, header.stage)
+        join = self._joiners.get(key)
+        if join is None:
+            join = self._joiners[key] = joiner(self._join)
+        effects: list[Effect] = []
+        text = objection(self._join, header)
+        if text:
+            fresh = _picked(batch, memory.take_all(batch.sequences))
+            failure = Failure("BAD_REQUEST", "BadRequest", text, "", self.server, header.target.function, self.peer)
+            ends = [Status.FAILED] * len(fresh)
+            return self._settle(memory, header, fresh.sequences, [failure] * len(fresh), ends, None, now)
+        join.forget(memory.floor)
+        if self.draining or self.in_flight >= self._max_in_flight:
+            fits = [i for i, item in enumerate(batch.sequences) if join.knows(header, memory, item)]
+            rest = sorted(set(range(len(batch))).difference(fits))
+            if rest:
+                effects += self._turn_away(memory, _picked(batch, rest), now)
+            batch = _picked(batch, fits)
+        taken = join.take(header, memory, batch, now)
+        self.counters.stale += taken.stale
+        for item in taken.again:
+            once = Batch(header.of(item), batch.watermark, [item], [b""], batch.remaining)
+            effects += self._answer_again(memory, once, set(), now)
+        for ready in taken.ready:
+            if ready.header.parts:
+                memory.note_parts(ready.sequences)
+            effects += self._admit(memory, ready, now)
+        return effects
 
     def _admit(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
         """Run what is to be run; pass along what has already ended, and end what cannot be run."""
@@ -414,7 +509,9 @@ class ServerNode:
         now: int,
         before: Peer | None,
     ) -> list[Effect]:
-        onward = self._next_header(header)
+        if statuses is not None and Status.MANY in statuses:
+            return self._spread(memory, header, sequences, payloads, statuses, expires, now)
+        onward = self._next_header(_latest_leg(memory, header))
         batch = Batch(
             onward,
             memory.floor,
@@ -423,14 +520,45 @@ class ServerNode:
             None if expires is None else max(0, expires - now),
             statuses=None if statuses is None else list(statuses),
         )
+        if onward.leg:
+            return [] if self.chief is None else [Send(self.chief, batch)]
         if onward.is_result:
             return self._to_client(batch, now)
         return self._to_next(memory, batch, before, now)
 
+    def _spread(
+        self,
+        memory: Memory,
+        header: Header,
+        sequences: Sequence[int],
+        payloads: list[Payload],
+        statuses: Sequence[int],
+        expires: int | None,
+        now: int,
+    ) -> list[Effect]:
+        """Some have many results. Each part goes where it went before, where it did."""
+        remaining = None if expires is None else max(0, expires - now)
+        effects: list[Effect] = []
+        for onward, (items, results, ends) in spread(header, sequences, payloads, statuses).items():
+            if onward.is_result:
+                effects += self._to_client(Batch(onward, memory.floor, items, results, remaining, None, ends), now)
+                continue
+            places: dict[Peer | None, list[int]] = {}
+            for place, item in enumerate(items):
+                places.setdefault(memory.went_to(item), []).append(place)
+            whole = Batch(onward, memory.floor, items, results, remaining, None, ends)
+            for before, indices in places.items():
+                effects += self._to_next(memory, _picked(whole, indices), before, now)
+        return effects
+
     def _next_header(self, header: Header) -> Header:
         onward = self._onward.get(header)
         if onward is None:
-            onward = self._onward[header] = header.at(header.stage + 1)
+            if header.leg:
+                onward = header.on(Leg.FROM_WORKER, header.term)
+            else:
+                onward = header.at(stage_after(header.route, header.stage))
+            self._onward[header] = onward
         return onward
 
     def _send_result(
@@ -456,6 +584,8 @@ class ServerNode:
     def _to_next(self, memory: Memory, batch: Batch, before: Peer | None, now: int) -> list[Effect]:
         server = batch.header.target.server
         links = self._links.of(server)
+        if any(link.instance.kind == SINK for link in links.values()):
+            return self._to_sink(batch, links, now)
         peer = (
             before
             if before is not None and before in links and links[before].usable
@@ -465,9 +595,17 @@ class ServerNode:
             follow = self._follow(server)
             return follow + self._park(server, batch, now)
         if len(links) > 1:
-            memory.went(batch.sequences, peer)
+            (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
         self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
         return [Send(peer, batch)]
+
+    def _to_sink(self, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
+        """All of a job go to one instance, and wait for it where it is silent: until it is back, or gone."""
+        server, function = batch.header.target
+        link = meeting_place(batch.header.job, links.values(), function)
+        if link is None or server not in self._listed or not link.usable:
+            return self._follow(server) + self._park(server, batch, now)
+        return [Send(link.instance.peer, batch)]
 
     def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
         """The usable instance of that function with the least before it, by its own last word and what was sent since;
@@ -505,10 +643,15 @@ class ServerNode:
             if batch.header.is_result:
                 effects += self._to_client(batch, now)
             else:
-                memory = self._memories.get((batch.header.job, batch.header.stage - 1))
+                memory = self._memory_behind(batch.header)
                 if memory is not None:
                     effects += self._to_next(memory, batch, None, now)
         return effects
+
+    def _memory_behind(self, header: Header) -> Memory | None:
+        """That of the stage which made these answers; None where the job is forgotten."""
+        memories = (self._memories.get((header.job, stage)) for stage in stages_before(header.route, header.stage))
+        return next((memory for memory in memories if memory is not None), None)
 
     def _drop_parked(self, where: str | Peer) -> None:
         self._parked_items -= sum(len(batch) for batch, _ in self._parked.pop(where, []))
@@ -527,8 +670,16 @@ class ServerNode:
         link = self._links.get(peer)
         if link is not None:
             link.suspected = True
-        memory = self._memories.get((batch.header.job, batch.header.stage - 1))
+        memory = self._memory_behind(batch.header)
         return [] if memory is None else self._to_next(memory, batch, None, now)
+
+
+def _latest_leg(memory: Memory, header: Header) -> Header:
+    """The header under which it is to go on: whoever asked last for messages of this stage is who hears of it."""
+    latest = memory.header
+    if latest is None or (latest.leg, latest.term) == (header.leg, header.term):
+        return header
+    return header.on(Leg(latest.leg), latest.term)
 
 
 def _picked(batch: Batch, indices: Sequence[int]) -> Batch:

@@ -22,6 +22,7 @@ from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.serving import Serving, ServingSettings
+from palm.runtime.traits import traits_of
 
 SWITCH_INTERVAL_S = 1e-4
 """Python's default of 5 ms lets a busy handler starve the protocol's thread: 92 round trips a second instead of
@@ -84,6 +85,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     if options.db:
         os.makedirs(options.db, exist_ok=True)
         object.__setattr__(server, "db", options.db)
+    traits = traits_of(server)
     functions = functions_of(server, options.functions or listed_by_default(server))
     embedded = await embed_registry_if_alone(options)
     settings = options.etcd_settings()
@@ -98,11 +100,14 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         functions,
         ServingSettings(
             cluster=options.namespace,
-            kind=getattr(server, "kind", type(server).__name__),
+            kind=traits.kind,
+            join=traits.join,
+            consume=traits.consume,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
         log=log.info,
+        on_term=getattr(server, "on_term", None),
     )
     stop = _on_signals()
     try:

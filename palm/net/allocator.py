@@ -1,7 +1,7 @@
 """Tells the C library to keep large blocks for the next large payload.
 
-glibc gives blocks of more than 128 KiB back to the system at once, so that each payload of 1 MiB pays for 256 page faults, once
-at every hop. This costs PALM a third of its rate for such payloads (`python -m bench large`).
+glibc gives blocks of more than 128 KiB back to the system at once, so that each payload of 1 MiB pays for 256 page
+faults, once at every hop. This costs PALM a third of its rate for such payloads (`python -m bench large`).
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 from palm.runtime.invoke import Function
 
+HOOKS = frozenset({"on_term"})
+"""Methods of a user's class that PALM calls, and nobody else."""
+
 
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
     """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
@@ -40,6 +43,6 @@ def listed_by_default(server: object) -> list[str]:
         if kind is object or kind.__module__.partition(".")[0] == "palm":
             continue
         for name, value in vars(kind).items():
-            if callable(value) and not name.startswith("_") and not isinstance(value, type):
+            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in HOOKS:
                 names[name] = None
     return list(names)

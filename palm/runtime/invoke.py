@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from typing import Any, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from palm.core.effect import Invoke
 from palm.core.event import Finished
-from palm.core.message import Failure, Header, JobId, Payload, Peer, Status
+from palm.core.message import Failure, Header, JobId, Payload, Peer, Split, Status
+from palm.core.route import branches_after
+from palm.core.share import fork_of
+from palm.core.spread import targets_of
 from palm.ports.host import Host
+from palm.runtime.envelope import CURRENT, Work
+from palm.runtime.results import Outlets, Refused
 
 Function = Callable[[bytes], Any]
 
@@ -21,6 +27,8 @@ MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
 
 _PLAIN = {bytes}
+_STATUS_OF = {bytes: Status.OK, Failure: Status.FAILED, Split: Status.MANY}
+_OWN_FRAMES = (__name__, "palm.runtime.results")
 
 
 class Invoker:
@@ -34,13 +42,22 @@ class Invoker:
         post: Callable[[Finished], None],
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         begins: Callable[[Header, int, int], None] | None = None,
+        consume: bool = False,
+        one_result: bool = False,
     ) -> None:
         self.begins = begins
+        self.consume = consume
+        self.one_result = one_result
+        """Of a parallel server: its workers answer a message with one result or none."""
         self._host = host
         self._server = server
         self._peer = peer
         self._functions = dict(functions)
-        self._async = {name for name, function in functions.items() if inspect.iscoroutinefunction(function)}
+        self._async = {
+            name
+            for name, function in functions.items()
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        }
         self._post = post
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
@@ -71,6 +88,22 @@ class Invoker:
         if not calls:
             del self._open[job]
 
+    def call(self, hook: Callable[[Any], object], argument: object, log: Callable[[str], None]) -> None:
+        """Run a hook of the user's where the functions run, after what was given before; what it raises is logged."""
+
+        def run(one: object) -> str:
+            try:
+                hook(one)
+            except (Exception, SystemExit):  # a hook that raises stops nothing
+                return traceback.format_exc()
+            return ""
+
+        def done(outcomes: list[str]) -> None:
+            for raised in filter(None, outcomes):
+                log(f"{getattr(hook, '__name__', 'a hook')} raised: {raised}")
+
+        self._executor.execute("_hook", run, [argument], done)
+
     # -- used by calls ------------------------------------------------------------------------------------------------
 
     def has_passed(self, expires: int | None) -> bool:
@@ -79,34 +112,28 @@ class Invoker:
     def function(self, name: str) -> Function:
         return self._functions[name]
 
-    def judge(self, name: str, result: object, attempt: int) -> object:
-        """The outcome for what a function returned: the bytes themselves, or a Failure."""
-        if type(result) is bytes:
-            if len(result) <= self.max_payload_bytes:
-                return result
-            return self._failure(
-                "TOO_LARGE",
-                "PayloadTooLarge",
-                f"function {name!r} of server {self._server!r} returned {len(result)} bytes, "
-                f"over the limit of {self.max_payload_bytes} (raise max_payload_bytes, or split the result)",
-                name,
-                attempt,
-            )
-        code = getattr(inspect.unwrap(self._functions[name]), "__code__", None)
-        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
-        hint = ": encode it, e.g. result.encode()" if isinstance(result, str) else ""
-        return self._failure(
-            "BAD_RESULT",
-            "TypeError",
-            f"function {name!r} of server {self._server!r} returned {type(result).__name__}, "
-            f"bytes are needed{hint}{where}",
-            name,
-            attempt,
+    def now(self) -> int:
+        return self._host.now()
+
+    def outlets(self, effect: Invoke) -> Outlets:
+        """Where what the function makes of these messages may go."""
+        header = effect.batch.header
+        return Outlets(
+            targets_of(header),
+            branches_after(header.route, header.stage),
+            self.max_payload_bytes,
+            fork_of(self._peer, effect.ticket),
         )
 
     def raised(self, name: str, error: BaseException, attempt: int) -> Failure:
-        tb = error.__traceback__
-        frames = tb.tb_next if tb is not None else None  # without PALM's own frame
+        if isinstance(error, Refused):
+            code = getattr(inspect.unwrap(self._functions[name]), "__code__", None)
+            where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+            text = f"function {name!r} of server {self._server!r} {error}{where}"
+            return self._failure(error.reason, error.kind, text, name, attempt)
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OWN_FRAMES:
+            frames = frames.tb_next
         text = "".join(traceback.format_exception(type(error), error, frames))
         return self._failure("HANDLER_RAISED", type(error).__name__, _text_of(error), name, attempt, text)
 
@@ -121,10 +148,9 @@ class Invoker:
         if set(map(type, outcomes)) != _PLAIN:
             payloads, statuses = [], []
             for outcome in outcomes:
-                plain = type(outcome) is bytes
-                failed = isinstance(outcome, Failure)
-                payloads.append(outcome if plain or failed else b"")
-                statuses.append(Status.OK if plain else Status.FAILED if failed else outcome)
+                status = _STATUS_OF.get(type(outcome))
+                payloads.append(b"" if status is None else outcome)
+                statuses.append(outcome if status is None else status)
         call.left -= len(outcomes)
         if call.left == 0:
             self._close(batch.header.job, call)
@@ -134,7 +160,7 @@ class Invoker:
 class _Call:
     """One Invoke under way. Items are indices into its batch."""
 
-    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "abandoned", "_payloads")
+    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "abandoned", "_payloads", "_work", "_plain")
 
     def __init__(self, invoker: Invoker, name: str, effect: Invoke) -> None:
         self.invoker = invoker
@@ -145,6 +171,8 @@ class _Call:
         self.left = len(effect.batch)
         self.abandoned = False
         self._payloads = effect.batch.payloads
+        self._work = Work(effect.batch, effect.expires, invoker.now)
+        self._plain = not invoker.consume and not branches_after(effect.batch.header.route, effect.batch.header.stage)
 
     def attempt(self, index: int) -> int:
         attempts = self.effect.batch.attempts
@@ -167,15 +195,20 @@ class _Call:
             return skip
         if invoker.begins is not None:
             self.note(index)
+        work = self._work
+        work.index = index
+        if CURRENT.get() is not work:
+            CURRENT.set(work)
         try:
             result = self.function(self._payloads[index])  # type: ignore[arg-type]  # failures never get here
+            # What is plain needs no more calls.
+            if type(result) is bytes and self._plain and len(result) <= invoker.max_payload_bytes:
+                return result
+            return self._judged(invoker.outlets(self.effect).collect(result))
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
             return invoker.raised(self.name, error, self.attempt(index))
-        if type(result) is bytes and len(result) <= invoker.max_payload_bytes:  # `judge` costs a call
-            return result
-        return invoker.judge(self.name, result, self.attempt(index))
 
     async def run_async(self, index: int) -> object:
         invoker = self.invoker
@@ -184,14 +217,26 @@ class _Call:
             return skip
         if invoker.begins is not None:
             self.note(index)
+        CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index))
         try:
-            awaitable: Awaitable[Any] = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
-            result = await awaitable
+            answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
+            outlets = invoker.outlets(self.effect)
+            if isinstance(answer, AsyncIterator):
+                return self._judged(await outlets.collect_async(answer))
+            return self._judged(outlets.collect(await answer))
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
             return invoker.raised(self.name, error, self.attempt(index))
-        return invoker.judge(self.name, result, self.attempt(index))
+
+    def _judged(self, outcome: bytes | Status | Split) -> bytes | Status | Split:
+        if self.invoker.one_result and isinstance(outcome, Split):
+            raise Refused(
+                "BAD_RESULT",
+                "TypeError",
+                "returned many results, which a ButterflyServer does not hand on (make the class a RegisteredServer)",
+            )
+        return Status.EMPTY if self.invoker.consume else outcome
 
     def done(self, outcomes: list[Any]) -> None:
         first = self.first

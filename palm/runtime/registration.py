@@ -11,7 +11,7 @@ from typing import Callable
 
 from palm.errors import LeaseLost, RegistryError
 from palm.ports.host import Host, Task
-from palm.ports.registry import Lease, Revision
+from palm.ports.registry import Lease, LeaseId, Revision
 
 LEASE_TTL_S = 5
 RENEW = 1_500_000_000
@@ -41,6 +41,9 @@ class Registration:
         self._ttl_s = ttl_s
         self._renew = renew
         self._log = log
+        self.on_renewed: Callable[[], None] = lambda: None
+        """Called when `lease` or `valid_until` has changed."""
+        self._written = b""
         self._lease: Lease | None = None
         self._task: Task | None = None
 
@@ -50,12 +53,17 @@ class Registration:
         self._task = self._host.spawn(self._keep(), f"registration {self.key}")
         return self.revision
 
+    @property
+    def lease(self) -> LeaseId | None:
+        """Under which the record is written; None while there is none."""
+        return None if self._lease is None else self._lease.id
+
     async def update(self, value: bytes) -> None:
-        """Change the record. When the registry is away the new value goes out with the next registration."""
+        """Change the record. When the registry is away the new value goes out once it is back."""
         self.value = value
         if self._lease is not None:
             try:
-                await self._host.registry.put(self.key, value, self._lease.id)
+                await self._write(self._lease)
             except RegistryError as error:
                 self._log(f"record {self.key} was not updated: {error}")
 
@@ -74,10 +82,17 @@ class Registration:
     async def _register(self) -> None:
         sent = self._host.now()
         lease = await self._host.registry.grant(self._ttl_s)
-        self.revision = await self._host.registry.put(self.key, self.value, lease.id)
+        self.revision = await self._write(lease)
         self._lease = lease
         self.registrations += 1
         self.valid_until = sent + lease.ttl_s * 1_000_000_000
+        self.on_renewed()
+
+    async def _write(self, lease: Lease) -> Revision:
+        value = self.value
+        revision = await self._host.registry.put(self.key, value, lease.id)
+        self._written = value
+        return revision
 
     async def _keep(self) -> None:
         host = self._host
@@ -91,11 +106,15 @@ class Registration:
                     sent = host.now()
                     ttl_s = await host.registry.keep_alive(lease.id)
                     self.valid_until = sent + ttl_s * 1_000_000_000
+                    self.on_renewed()
+                    if self._written != self.value:
+                        await self._write(lease)
                 else:
                     await self._register()
                     self._log(f"registered {self.key} again")
             except LeaseLost:
                 self._lease = None
+                self.on_renewed()
                 self._log(f"the lease of {self.key} was lost")
                 await host.sleep(host.draw("return-jitter", round_number).randrange(RETURN_JITTER))
             except RegistryError as error:

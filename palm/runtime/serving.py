@@ -3,27 +3,37 @@ others."""
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, replace
 from typing import Callable, Mapping
 
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke
+from palm.core.butterfly import ButterflyNode
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
 from palm.core.event import DrainAsked
+from palm.core.joins import Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
 from palm.ports.host import Host
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
+from palm.runtime.election import Election
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Function, Invoker
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
-from palm.wire.record import encode_instance, instance_key
+from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
+
+PARALLEL = frozenset({"ButterflyServer"})
+"""The kinds of servers whose instances elect a leader and share the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSettings:
     cluster: str = "palm"
     kind: str = "RegisteredServer"
+    join: Join = "arrival"
+    consume: bool = False
+    """These three are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -43,24 +53,23 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
+        on_term: Callable[[int], object] | None = None,
     ) -> None:
+        """`on_term` is user code: called with the term, where functions run, each time this instance has become
+        leader."""
         peer = host.transport.peer
         self.name = name
         self.host = host
-        self.node = ServerNode(
-            peer=peer,
-            server=name,
-            functions=tuple(functions),
-            cluster=settings.cluster,
-            max_in_flight=settings.max_in_flight,
-            now=host.now(),
-        )
+        self.node = _node(host, name, functions, settings)
+        self.election: Election | None = None
         self.driver = Driver(host, self.node, self._perform, instrument)
         self.directory = Directory(host, settings.cluster, self.driver.post, log=log)
         self.registration: Registration | None = None
         self._functions = functions
         self._settings = settings
         self._log = log
+        self._on_term = on_term
+        self._term = 0
         self._drained = False
         self._record: Instance | None = None
         self._invoker = Invoker(
@@ -71,6 +80,8 @@ class Serving:
             post=self.driver.post_now,
             max_payload_bytes=settings.max_payload_bytes,
             begins=None if instrument is None else instrument.begins,
+            consume=settings.consume,
+            one_result=settings.kind in PARALLEL,
         )
 
     async def start(self) -> str:
@@ -87,6 +98,7 @@ class Serving:
             host=host.name,
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,
+            role="worker" if settings.kind in PARALLEL else "",
         )
         self.registration = Registration(
             host,
@@ -97,21 +109,37 @@ class Serving:
             log=self._log,
         )
         await self.registration.start()
+        if settings.kind in PARALLEL:
+            self.directory.follow(self.name)
+            key = leader_key(settings.cluster, self.name)
+            self.election = Election(host, self.registration, key, self.driver.post, log=self._log)
+            self.election.start()
         return address
 
     async def drain(self) -> bool:
         """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough."""
         self.driver.post(DrainAsked())
-        if self.registration is not None and self._record is not None:
-            await self.registration.update(encode_instance(replace(self._record, draining=True)))
+        if self.election is not None:
+            self.election.retire()
+        if self._record is not None:
+            self._record = replace(self._record, draining=True)
+            await self._show()
         until = self.host.now() + int(self._settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
             await self.host.sleep(POLL)
+        if self.election is not None:
+            await self.election.resign()
         return self._drained
+
+    async def _show(self) -> None:
+        if self.registration is not None and self._record is not None:
+            await self.registration.update(encode_instance(self._record))
 
     async def aclose(self, linger_s: float = 1.0) -> None:
         """Leave the registry, flush what is on its way out, and let go of everything."""
         await self.directory.aclose()
+        if self.election is not None:
+            await self.election.aclose()
         if self.registration is not None:
             await self.registration.aclose()
         await self._invoker.aclose(0.0)
@@ -128,3 +156,39 @@ class Serving:
             self._invoker.abandon(effect.job)
         elif isinstance(effect, Drained):
             self._drained = True
+        elif isinstance(effect, Stand):
+            self._stand(effect)
+
+    def _stand(self, effect: Stand) -> None:
+        assert self._record is not None, "nothing happens to a node before its instance is registered"
+        self._record = replace(self._record, role=effect.role, term=effect.term)
+        self.host.spawn(self._show(), f"show {effect.role}")
+        if effect.term > self._term:
+            self._term = effect.term
+            self._log(f"{self.name} is led by this instance, term {effect.term}")
+            if self._on_term is not None:
+                self._invoker.call(self._on_term, effect.term, self._log)
+
+
+def _node(
+    host: Host, name: str, functions: Mapping[str, Function], settings: ServingSettings
+) -> ServerNode | ButterflyNode:
+    if settings.kind in PARALLEL:
+        return ButterflyNode(
+            peer=host.transport.peer,
+            server=name,
+            functions=tuple(functions),
+            cluster=settings.cluster,
+            max_in_flight=settings.max_in_flight,
+            now=host.now(),
+            concurrent=any(map(inspect.iscoroutinefunction, functions.values())),
+        )
+    return ServerNode(
+        peer=host.transport.peer,
+        server=name,
+        functions=tuple(functions),
+        cluster=settings.cluster,
+        max_in_flight=settings.max_in_flight,
+        join=settings.join,
+        now=host.now(),
+    )

@@ -233,6 +233,28 @@ def no_orphans(history: History) -> CheckResult:
     return _holds("no-orphans", "nothing was left open")
 
 
+def one_holder(history: History, *, server: str) -> CheckResult:
+    """Each term has one leader, and once a later one has been elected, none of an earlier term acts."""
+    name = "one-holder"
+    latest, holders, acts = 0, dict[int, str](), 0
+    for entry in history.entries:
+        if entry.server != server or entry.kind not in (EntryKind.ELECTED, EntryKind.LED):
+            continue
+        term = int(entry.detail)
+        who = f"{entry.instance} of term {term}"
+        if holders.setdefault(term, entry.instance) != entry.instance:
+            return _broken(name, f"{server}: {who} at {show_duration(entry.at)}; that term is {holders[term]}'s")
+        if term < latest:
+            did = "acted" if entry.kind is EntryKind.LED else "was elected"
+            later = f"{holders[latest]} had been elected in term {latest}"
+            return _broken(name, f"{server}: {who} {did} at {show_duration(entry.at)}, after {later}")
+        latest = term
+        acts += entry.kind is EntryKind.LED
+    if not acts:
+        return _unclear(name, f"{server}: nobody acted as its leader")
+    return _holds(name, f"{server}: {acts} acts of {len(holders)} leaders, each in its own time")
+
+
 # -- sightings and faults ---------------------------------------------------------------------------------------------
 
 

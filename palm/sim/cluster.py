@@ -15,6 +15,7 @@ from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
+from palm.runtime.traits import traits_of
 from palm.sim.draws import ZERO, Distribution
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
@@ -81,6 +82,7 @@ class Cluster:
     def add_server(self, spec: ServerSpec) -> list[Instance]:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
         functions_of(spec.make(), spec.functions or listed_by_default(spec.make()))
+        traits_of(spec.make())
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
@@ -93,6 +95,7 @@ class Cluster:
         spec = self._specs[instance.server]
         host = self.world.host(instance.name, place=instance.place, service=spec.service)
         server = spec.make()
+        traits = traits_of(server)
         peer = host.transport.peer
         instance.host = host
         self._lives[peer] = instance
@@ -102,12 +105,15 @@ class Cluster:
             functions_of(server, spec.functions or listed_by_default(server)),
             ServingSettings(
                 cluster=self.namespace,
-                kind=getattr(server, "kind", type(server).__name__),
                 lease_ttl_s=self._ttl_s,
                 renew=self._renew,
+                kind=traits.kind,
+                join=traits.join,
+                consume=traits.consume,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
+            on_term=getattr(server, "on_term", None),
         )
         self._note(EntryKind.STARTED, instance, peer)
         host.on_crash(lambda dead: self._crashed(instance, dead))
@@ -138,6 +144,13 @@ class Cluster:
         instance = self._lives.get(peer)
         if instance is not None:
             self._note(EntryKind(what), instance, peer)
+
+    def leader(self, server: str) -> list[Instance]:
+        """The instance that was elected last; nobody, where there was no election."""
+        for entry in reversed(self.recorder.entries):
+            if entry.kind is EntryKind.ELECTED and entry.server == server:
+                return [one for one in self.instances[server] if one.name == entry.instance]
+        return []
 
     # -- clients ------------------------------------------------------------------------------------------------------
 

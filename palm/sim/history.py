@@ -45,6 +45,12 @@ class EntryKind(Enum):
     DEREGISTERED = "deregistered"
     LEASE_EXPIRED = "lease-expired"
     WATCH_EVENT = "watch-event"
+    ELECTED = "elected"
+    """It leads its server from now on; `detail` is its term, in decimal digits."""
+    DEPOSED = "deposed"
+    """It leads no more."""
+    LED = "led"
+    """It acted as the leader: handed messages out, ran them while alone, or passed results on; `detail` is its term."""
 
 
 ENDS = {

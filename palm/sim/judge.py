@@ -16,6 +16,7 @@ from palm.sim.checkers import (
     must_bite,
     never,
     no_orphans,
+    one_holder,
     registered,
     sometimes,
 )
@@ -29,6 +30,7 @@ from palm.sim.scenario.expectations import (
     InOrder,
     Latency,
     NoOrphans,
+    OneHolder,
     Registered,
 )
 from palm.sim.scenario.scenario import Scenario
@@ -77,4 +79,6 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], counts: 
             return latency(history, job=job, p50_ns=p50, p99_ns=p99, outside=outside)
         case NoOrphans():
             return no_orphans(history)
+        case OneHolder(server=server):
+            return one_holder(history, server=server)
     raise AssertionError(f"{check} is a check of the table without a line here")

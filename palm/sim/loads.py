@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Callable, Iterator
 
-from palm.core.message import JobId, Payload, Status
+from palm.core.message import JobId, Payload, Status, results_bytes
 from palm.errors import HarnessError, PalmError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
@@ -16,6 +16,7 @@ from palm.sim.scenario.load import Job
 
 WINDOW = 1024
 WINDOW_BYTES = 64 * 1024 * 1024
+DELIVERED = (Status.OK, Status.MANY)
 
 
 class Load:
@@ -69,17 +70,17 @@ class Load:
     def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
         assert self._engine is not None
         ok = [Status.OK] * len(sequences) if statuses is None else statuses
-        size = sum(len(payload) for payload, status in zip(payloads, ok, strict=True) if status == Status.OK)
+        size = sum(map(results_bytes, payloads, ok))
         for sequence, status in zip(sequences, ok, strict=True):
             if self.job.ordered:
                 self._early[sequence] = status
-            elif status == Status.OK:
+            elif status in DELIVERED:
                 self._delivered(sequence)
         while self._next_sequence in self._early:
-            if self._early.pop(self._next_sequence) == Status.OK:
+            if self._early.pop(self._next_sequence) in DELIVERED:
                 self._delivered(self._next_sequence)
             self._next_sequence += 1
-        self._engine.taken(self._number, len(sequences), ok.count(Status.OK), size)
+        self._engine.taken(self._number, len(sequences), sum(status in DELIVERED for status in ok), size)
 
     def ended(self, error: PalmError | None) -> None:
         if error is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Callable
 
-from palm.core.effect import Deliver, Effect, Send
+from palm.core.effect import Deliver, Effect, Invoke, Send, Stand
 from palm.core.event import Event, Finished, Offered, Received
-from palm.core.message import Header, JobId, Status
+from palm.core.message import Header, JobId, Leg, Status
 from palm.sim.history import Entry, EntryKind
 from palm.sim.kernel import Kernel
 
@@ -56,20 +56,47 @@ class ServerInstrument:
         self._server = server
         self._instance = instance
         self._life = life
+        self._term = 0
 
     def begins(self, header: Header, sequence: int, attempt: int) -> None:
         self._add(EntryKind.HANDLING, header, sequence, attempt)
 
     def step(self, now: int, event: Event, effects: list[Effect]) -> None:
+        self._leading(event, effects)
         if isinstance(event, Finished):
             for effect in effects:
-                if isinstance(effect, Send):
+                if isinstance(effect, Send) and not effect.batch.header.leg:
                     for sequence in effect.batch.sequences:
                         self._add(EntryKind.ANSWERED, effect.batch.header, sequence, 1)
-        elif isinstance(event, Received):
+        elif isinstance(event, Received) and not event.batch.header.leg:
             for effect in effects:
-                if isinstance(effect, Send):
+                if isinstance(effect, Send) and not effect.batch.header.leg:
                     self._answered_at_once(effect)
+        for effect in effects:
+            if isinstance(effect, Send) and effect.batch.header.leg == Leg.FROM_WORKER:
+                for sequence in effect.batch.sequences:
+                    self._add(EntryKind.ANSWERED, effect.batch.header, sequence, 1)
+
+    def _leading(self, event: Event, effects: list[Effect]) -> None:
+        """What a step has to do with who leads."""
+        terms = {
+            effect.batch.header.term: None
+            for effect in effects
+            if isinstance(effect, Send | Invoke)
+            and effect.batch.header.leg == Leg.TO_WORKER
+            and (isinstance(effect, Send) or effect.ticket < 0)
+        }
+        if isinstance(event, Received) and event.batch.header.leg == Leg.FROM_WORKER and _passed_on(effects):
+            terms[event.batch.header.term] = None
+        for term in terms:
+            self._note(EntryKind.LED, term)
+        for effect in effects:
+            if isinstance(effect, Stand) and bool(effect.term) != bool(self._term):
+                self._note(EntryKind.ELECTED if effect.term else EntryKind.DEPOSED, effect.term or self._term)
+                self._term = effect.term
+
+    def _note(self, kind: EntryKind, term: int) -> None:
+        self._recorder.add(kind, server=self._server, instance=self._instance, detail=str(term))
 
     def _answered_at_once(self, effect: Send) -> None:
         """A message was answered as it came: from memory, or turned away. What is passed along is neither."""
@@ -85,6 +112,10 @@ class ServerInstrument:
         recorder = self._recorder
         job = recorder.name_of(header.job)
         recorder.add(kind, job, sequence, self._server, self._instance, attempt, self._life)
+
+
+def _passed_on(effects: list[Effect]) -> bool:
+    return any(isinstance(effect, Send) and not effect.batch.header.leg for effect in effects)
 
 
 class ClientInstrument:

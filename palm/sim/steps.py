@@ -10,7 +10,19 @@ from palm.sim.draws import Key
 from palm.sim.history import Entry, Interval
 from palm.sim.network import Rule
 from palm.sim.scenario import actions
-from palm.sim.scenario.names import HalfOf, InstanceOf, InZone, Named, OneOf, OnHost, SameAs, Servers, Subject, Target
+from palm.sim.scenario.names import (
+    HalfOf,
+    InstanceOf,
+    InZone,
+    LeaderOf,
+    Named,
+    OneOf,
+    OnHost,
+    SameAs,
+    Servers,
+    Subject,
+    Target,
+)
 from palm.sim.scenario.script import After, At, Step, When
 
 
@@ -198,6 +210,8 @@ class Script:
                 who = [instance for instance in everybody if self._zones.get(instance.place) == target.zone]
             case OneOf():
                 who = self._some(step, [i for i in self._cluster.instances[target.server] if i.is_up], 1)
+            case LeaderOf():
+                who = self._cluster.leader(target.server)
             case HalfOf():
                 who = self._half(step, target.of)
             case _:

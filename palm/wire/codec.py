@@ -8,18 +8,21 @@ of
 from __future__ import annotations
 
 import re
+from operator import ge
 from typing import Iterable, Iterator, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Payload, Peer, Status
+from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Leg, Payload, Peer, Status
 from palm.core.route import LONGEST as LONGEST_ROUTE
-from palm.core.route import Route, parse_stage
+from palm.core.route import Branching, Route, build_route, parse_stage
+from palm.core.share import MAX_PARTS, Part, Step, path_of
 from palm.errors import BadFrame, BadRequest
 from palm.wire.control import decode_control
 from palm.wire.frame import Body, pack, unpack
 from palm.wire.palm_pb2 import Failure as FailureMessage
 from palm.wire.palm_pb2 import Message, Single, Table
+from palm.wire.palm_pb2 import Path as PathMessage
 
 MAX_ITEMS = 128
 MAX_TABLE_BYTES = 64 * 1024
@@ -36,6 +39,19 @@ LONGEST_HEADER_BYTES = 72 * 1024
 LONGEST_TIME_US = 10 * 365 * 24 * 3600 * 1_000_000
 TEXT_BYTES = 8 * 1024
 TRACEBACK_BYTES = 32 * 1024
+
+_TRAVELLING: frozenset[int] = frozenset(
+    {
+        Status.OK,
+        Status.FAILED,
+        Status.EXPIRED,
+        Status.BUSY,
+        Status.AWAY,
+        Status.DEAD_LETTERED,
+        Status.UNKNOWN_FATE,
+        Status.EMPTY,
+    }
+)
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -130,6 +146,9 @@ class Codec:
             attempt=attempts,
             status=statuses,
         )
+        for batch, start, stop in runs:
+            if batch.header.parts:
+                body.part.extend(map(_path_message, batch.sequences[start:stop]))
         return [(pack(Body.TABLE, body.SerializeToString()),)]
 
     def _large(self, batch: Batch, index: int, payload: bytes) -> Frame:
@@ -145,6 +164,7 @@ class Codec:
             sequence=batch.sequences[index],
             attempt=1 if batch.attempts is None else batch.attempts[index],
             status=0 if batch.statuses is None else batch.statuses[index],  # type: ignore[arg-type]  # enum as int
+            part=_path_message(batch.sequences[index]) if batch.header.parts else None,
         )
 
     def _header_bytes(self, header: Header) -> bytes:
@@ -160,6 +180,10 @@ class Codec:
                 route=[str(stage) for stage in header.route],
                 at_most_once=header.at_most_once,
                 trace=header.trace,
+                leg=header.leg,
+                term=header.term,
+                parts=header.parts,
+                shape=header.route.shape if isinstance(header.route, Branching) else "",
             ).SerializeToString(deterministic=True)
             _keep(self._bytes_of, header, known)
         return known
@@ -183,12 +207,15 @@ class Codec:
     def _decode_single(self, single: Single, payload: bytes | None) -> Batch:
         if (single.frame_bytes or None) != (None if payload is None else len(payload) + 1):
             raise BadFrame("the payload's frame is missing, or not as long as announced")
-        if not 0 <= single.status <= Status.AWAY or single.attempt > 1_000_000:
+        if not _TRAVELLING.issuperset((int(single.status),)) or single.attempt > 1_000_000:
             raise BadFrame("status or attempt out of range")
+        header = self._header(single.header)
+        if header.parts != single.HasField("part"):
+            raise BadFrame("a part without its path, or a path that is no part's")
         return Batch(
-            self._header(single.header),
+            header,
             single.watermark,
-            [single.sequence],
+            [_part(single.sequence, single.part)] if header.parts else [single.sequence],
             [single.payload if payload is None else payload],
             _remaining(single.remaining_us),
             None if single.attempt <= 1 else [single.attempt],
@@ -201,6 +228,7 @@ class Codec:
         attempts, statuses = table.attempt[:], table.status[:]
         headers, columns, counts = table.header[:], table.run_header[:], table.run_count[:]
         watermarks, remaining = table.run_watermark[:], table.run_remaining_us[:]
+        paths = table.part[:]
         items, runs = len(sequences), len(columns)
         if (
             items > MAX_ITEMS_TAKEN
@@ -213,20 +241,26 @@ class Codec:
             or any(column >= len(headers) for column in columns)
         ):
             raise BadFrame("the columns of a table do not fit together")
-        if statuses and max(statuses) > Status.AWAY:
-            raise BadFrame("status or attempt out of range")
-        if attempts and not 1 <= min(attempts) <= max(attempts) <= 1_000_000:
+        tried = not attempts or 1 <= min(attempts) <= max(attempts) <= 1_000_000
+        if not tried or not _TRAVELLING.issuperset(statuses):
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
         column_of_payloads: list[Payload] = payloads  # type: ignore[assignment]  # nobody else has it
         start = 0
         for column, count, watermark, left in zip(columns, counts, watermarks, remaining, strict=True):
             stop = start + count
+            header = self._header(headers[column])
+            of_run = sequences if count == items else sequences[start:stop]
+            if header.parts:
+                if len(paths) < count:
+                    raise BadFrame("a part without its path")
+                of_run = list(map(_part, of_run, paths[:count]))
+                del paths[:count]
             batches.append(
                 Batch(
-                    self._header(headers[column]),
+                    header,
                     watermark,
-                    sequences if count == items else sequences[start:stop],
+                    of_run,
                     column_of_payloads if count == items else column_of_payloads[start:stop],
                     _remaining(left),
                     attempts[start:stop] or None,
@@ -234,6 +268,8 @@ class Codec:
                 )
             )
             start = stop
+        if paths:
+            raise BadFrame("a path that is no part's")
         return batches
 
     def _header(self, raw: bytes) -> Header:
@@ -257,11 +293,38 @@ def _parse_header(message: Message) -> Header:
     if len(message.trace) not in (0, 16):
         raise BadFrame("a trace id of another length than 16")
     try:
-        route: Route = tuple(parse_stage(stage) for stage in message.route)
+        route: Route = build_route([parse_stage(stage) for stage in message.route], message.shape)
     except BadRequest as error:
-        raise BadFrame("a header with a stage that is no name") from error
+        raise BadFrame("a header with a stage that is no name, or a shape that is not its route's") from error
+    if message.leg > Leg.FROM_WORKER or (message.leg and message.stage == len(message.route)):
+        raise BadFrame("a leg that is none, or one of a result")
     job = JobId(Peer(message.client), message.incarnation, int(message.pipeline))
-    return Header(job, route, message.stage, message.at_most_once, message.trace)
+    return Header(
+        job, route, message.stage, message.at_most_once, message.trace, message.parts, message.leg, message.term
+    )
+
+
+def _path_message(part: int) -> PathMessage:
+    path = path_of(part)
+    return PathMessage(
+        stage=[step.stage for step in path],
+        fork=[step.fork for step in path],
+        place=[step.place for step in path],
+        parts=[step.parts for step in path],
+    )
+
+
+def _part(sequence: int, message: PathMessage) -> Part:
+    depth = len(message.fork)
+    if (
+        not 1 <= depth <= LONGEST_ROUTE
+        or not len(message.stage) == len(message.place) == len(message.parts) == depth
+        or max(message.stage) >= LONGEST_ROUTE
+        or not all(2 <= count <= MAX_PARTS for count in message.parts)
+        or any(map(ge, message.place, message.parts))
+    ):
+        raise BadFrame("the path of a part is out of its ranges")
+    return Part(sequence, tuple(map(Step, message.stage, message.fork, message.place, message.parts)))
 
 
 def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from palm.core.message import Control as ControlWord
-from palm.core.message import Hello, Over, Peer, Ping, Pong, Refused, Welcome
+from palm.core.message import Hello, Over, Peer, Ping, Pong, Pull, Refused, Welcome
 from palm.errors import BadFrame
 from palm.wire import palm_pb2 as pb
 from palm.wire.frame import Body, pack
 
 _LONGEST_TEXT = 1_024
 _MOST_JOBS = 65_536
+_MOST_CREDIT = 4_096
 
 
 def encode_control(word: ControlWord) -> bytes:
@@ -27,6 +28,8 @@ def encode_control(word: ControlWord) -> bytes:
             body = pb.Control(refused=pb.Refused(why=word.why, text=word.text[:_LONGEST_TEXT]))
         case Over():
             body = pb.Control(over=pb.Over(incarnation=word.incarnation, pipeline=str(word.number)))
+        case Pull():
+            body = pb.Control(pull=pb.Pull(**word._asdict()))
     return pack(Body.CONTROL, body.SerializeToString())
 
 
@@ -65,6 +68,8 @@ def decode_control(raw: bytes) -> ControlWord:
             except ValueError as error:
                 raise BadFrame("a refusal for a reason that this release does not know") from error
             return Refused(why, control.refused.text[:_LONGEST_TEXT])
+        case "pull":
+            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT))
         case "over":
             if not (
                 control.over.pipeline.isascii() and control.over.pipeline.isdigit() and len(control.over.pipeline) <= 20

@@ -13,14 +13,20 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXPIRED: _ClassVar[Status]
     BUSY: _ClassVar[Status]
     AWAY: _ClassVar[Status]
+    DEAD_LETTERED: _ClassVar[Status]
+    UNKNOWN_FATE: _ClassVar[Status]
+    EMPTY: _ClassVar[Status]
 OK: Status
 FAILED: Status
 EXPIRED: Status
 BUSY: Status
 AWAY: Status
+DEAD_LETTERED: Status
+UNKNOWN_FATE: Status
+EMPTY: Status
 
 class Message(_message.Message):
-    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace")
+    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "parts", "shape", "leg", "term")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +37,10 @@ class Message(_message.Message):
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     AT_MOST_ONCE_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    LEG_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     client: str
     stage: int
@@ -41,10 +51,26 @@ class Message(_message.Message):
     route: _containers.RepeatedScalarFieldContainer[str]
     at_most_once: bool
     trace: bytes
-    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ...) -> None: ...
+    parts: bool
+    shape: str
+    leg: int
+    term: int
+    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., parts: bool = ..., shape: _Optional[str] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Path(_message.Message):
+    __slots__ = ("stage", "fork", "place", "parts")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    FORK_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    stage: _containers.RepeatedScalarFieldContainer[int]
+    fork: _containers.RepeatedScalarFieldContainer[int]
+    place: _containers.RepeatedScalarFieldContainer[int]
+    parts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, stage: _Optional[_Iterable[int]] = ..., fork: _Optional[_Iterable[int]] = ..., place: _Optional[_Iterable[int]] = ..., parts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Table(_message.Message):
-    __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status")
+    __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status", "part")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     RUN_HEADER_FIELD_NUMBER: _ClassVar[int]
     RUN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +80,7 @@ class Table(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     header: _containers.RepeatedScalarFieldContainer[bytes]
     run_header: _containers.RepeatedScalarFieldContainer[int]
     run_count: _containers.RepeatedScalarFieldContainer[int]
@@ -63,10 +90,11 @@ class Table(_message.Message):
     payload: _containers.RepeatedScalarFieldContainer[bytes]
     attempt: _containers.RepeatedScalarFieldContainer[int]
     status: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, header: _Optional[_Iterable[bytes]] = ..., run_header: _Optional[_Iterable[int]] = ..., run_count: _Optional[_Iterable[int]] = ..., run_watermark: _Optional[_Iterable[int]] = ..., run_remaining_us: _Optional[_Iterable[int]] = ..., sequence: _Optional[_Iterable[int]] = ..., payload: _Optional[_Iterable[bytes]] = ..., attempt: _Optional[_Iterable[int]] = ..., status: _Optional[_Iterable[int]] = ...) -> None: ...
+    part: _containers.RepeatedCompositeFieldContainer[Path]
+    def __init__(self, header: _Optional[_Iterable[bytes]] = ..., run_header: _Optional[_Iterable[int]] = ..., run_count: _Optional[_Iterable[int]] = ..., run_watermark: _Optional[_Iterable[int]] = ..., run_remaining_us: _Optional[_Iterable[int]] = ..., sequence: _Optional[_Iterable[int]] = ..., payload: _Optional[_Iterable[bytes]] = ..., attempt: _Optional[_Iterable[int]] = ..., status: _Optional[_Iterable[int]] = ..., part: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
 
 class Single(_message.Message):
-    __slots__ = ("header", "watermark", "remaining_us", "sequence", "attempt", "status", "payload", "frame_bytes")
+    __slots__ = ("header", "watermark", "remaining_us", "sequence", "attempt", "status", "payload", "frame_bytes", "part")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
     REMAINING_US_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +103,7 @@ class Single(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     header: bytes
     watermark: int
     remaining_us: int
@@ -83,7 +112,8 @@ class Single(_message.Message):
     status: Status
     payload: bytes
     frame_bytes: int
-    def __init__(self, header: _Optional[bytes] = ..., watermark: _Optional[int] = ..., remaining_us: _Optional[int] = ..., sequence: _Optional[int] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., payload: _Optional[bytes] = ..., frame_bytes: _Optional[int] = ...) -> None: ...
+    part: Path
+    def __init__(self, header: _Optional[bytes] = ..., watermark: _Optional[int] = ..., remaining_us: _Optional[int] = ..., sequence: _Optional[int] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., payload: _Optional[bytes] = ..., frame_bytes: _Optional[int] = ..., part: _Optional[_Union[Path, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "kind", "text", "remote_traceback", "server", "function", "instance", "attempt")
@@ -94,11 +124,13 @@ class Failure(_message.Message):
         NO_FUNCTION: _ClassVar[Failure.Reason]
         TOO_LARGE: _ClassVar[Failure.Reason]
         BAD_REQUEST: _ClassVar[Failure.Reason]
+        WORKER_LOST: _ClassVar[Failure.Reason]
     HANDLER_RAISED: Failure.Reason
     BAD_RESULT: Failure.Reason
     NO_FUNCTION: Failure.Reason
     TOO_LARGE: Failure.Reason
     BAD_REQUEST: Failure.Reason
+    WORKER_LOST: Failure.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -118,20 +150,22 @@ class Failure(_message.Message):
     def __init__(self, reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., remote_traceback: _Optional[str] = ..., server: _Optional[str] = ..., function: _Optional[str] = ..., instance: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Control(_message.Message):
-    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over")
+    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refused: Refused
     ping: Ping
     pong: Pong
     over: Over
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ...) -> None: ...
+    pull: Pull
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "expects", "cluster", "name")
@@ -168,6 +202,14 @@ class Refused(_message.Message):
     why: Refused.Why
     text: str
     def __init__(self, why: _Optional[_Union[Refused.Why, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Pull(_message.Message):
+    __slots__ = ("term", "credit")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    credit: int
+    def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("number", "open_jobs", "next_job")

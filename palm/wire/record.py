@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
-from palm.core.message import Instance, Peer
+from palm.core.message import Instance, Peer, Role
 from palm.core.names import is_name
 from palm.wire.codec import is_peer
 
@@ -31,12 +31,17 @@ def instance_key(cluster: str, server: str, peer: Peer) -> str:
     return f"{instances_prefix(cluster, server)}{peer}"
 
 
+def leader_key(cluster: str, server: str) -> str:
+    """Held by the leader of a parallel server, under its lease; created by its election, whose revision is the term."""
+    return f"/palm/{cluster}/leaders/{server}"
+
+
 def client_key(cluster: str, peer: Peer) -> str:
     return f"/palm/{cluster}/clients/{peer}"
 
 
 def encode_instance(instance: Instance) -> bytes:
-    record = {
+    record: dict[str, object] = {
         "server": instance.server,
         "peer": instance.peer,
         "address": instance.address,
@@ -48,6 +53,8 @@ def encode_instance(instance: Instance) -> bytes:
         "draining": instance.draining,
         "protocol": instance.protocol,
     }
+    if instance.role:
+        record |= {"role": instance.role, "term": instance.term}
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -73,6 +80,8 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             started_ms=int(record.get("started_ms", 0)),
             draining=bool(record.get("draining", False)),
             protocol=int(record.get("protocol", 1)),
+            role=_role(record.get("role", "")),
+            term=_term(record.get("term", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
@@ -85,3 +94,19 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     if not isinstance(instance.address, str) or _ADDRESS.fullmatch(instance.address) is None:
         return None
     return instance
+
+
+def _term(said: object) -> int:
+    """Raises ValueError for what is no revision: a leader of the highest term is believed before all others."""
+    if not isinstance(said, int) or not 0 <= said < 2**63:
+        raise ValueError(f"{said!r:.80} is no term")
+    return said
+
+
+def _role(said: object) -> Role:
+    """Raises ValueError for a role that this release does not know."""
+    for role in get_args(Role):
+        if said == role:
+            known: Role = role
+            return known
+    raise ValueError(f"{said!r:.80} is no role")

@@ -40,7 +40,8 @@ def batch_of(
     statuses: list[int] | None = None,
     attempts: list[int] | None = None,
 ) -> Batch:
-    filled = [b"%d" % sequence for sequence in sequences] if payloads is None else list(payloads)
+    filled: list[Payload] = []
+    filled.extend([b"%d" % sequence for sequence in sequences] if payloads is None else payloads)
     return Batch(header, watermark, list(sequences), filled, remaining, attempts, statuses)
 
 

@@ -48,7 +48,7 @@ class ClientMachine(RuleBasedStateMachine):
         self.over: set[int] = set()
         self.once: Counter[int] = Counter()  # of job 2: how often each may be sent
         for number, more in ((1, {"deadline_s": 40.0}), (2, {"at_most_once": True}), (3, {})):
-            self.client.open(ROUTE, number=number, window=WINDOW, **more)  # type: ignore[arg-type]
+            self.client.open(ROUTE, number=number, window=WINDOW, **more)
 
     def post(self, *events: Event) -> None:
         for event in events:
@@ -142,7 +142,7 @@ class ClientMachine(RuleBasedStateMachine):
         payloads = [b"r%d" % sequence for sequence in some]
         header = Header(job, send.batch.header.route, 2)
         for _ in range(1 + twice):
-            self.post(Received(send.peer, Batch(header, 0, list(some), list(payloads), None, None, list(drawn))))  # type: ignore[arg-type]
+            self.post(Received(send.peer, Batch(header, 0, list(some), list(payloads), None, None, list(drawn))))
 
     @precondition(lambda self: self.sends)
     @rule(data=st.data())
@@ -229,7 +229,7 @@ class ClientMachine(RuleBasedStateMachine):
             for send in sends:
                 if send.peer in self.up:
                     header = send.batch.header.at(2)
-                    answers = Batch(header, 0, list(send.batch.sequences), [b"r"] * len(send.batch))  # type: ignore[arg-type]
+                    answers = Batch(header, 0, list(send.batch.sequences), [b"r"] * len(send.batch))
                     self.post(Received(send.peer, answers))
             if self.over == {1, 2, 3}:
                 break

@@ -25,7 +25,7 @@ from palm.core.event import (
     SourceEnded,
     Taken,
 )
-from palm.core.message import Frame, Instance, JobId, Peer, Status
+from palm.core.message import Frame, Instance, JobId, Payload, Peer, Status
 from palm.core.route import parse_route
 from palm.core.server import ServerNode
 from palm.observe.ledger import Ledger
@@ -122,7 +122,7 @@ class System(RuleBasedStateMachine):
                 case Dial():
                     pass
 
-    def deliver(self, sequences: list[int], payloads: list[object], statuses: list[int]) -> None:
+    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int]) -> None:
         for sequence, payload, status in zip(sequences, payloads, statuses, strict=True):
             assert sequence not in self.results, "delivered twice"
             assert status == Status.OK, f"message {sequence} ended as {Status(status).name}"

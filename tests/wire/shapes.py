@@ -11,16 +11,19 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leg,
     Over,
     Payload,
     Peer,
     Ping,
     Pong,
+    Pull,
     Refused,
     Status,
     Welcome,
 )
 from palm.core.route import Stage
+from palm.wire.codec import LONGEST_TIME_US
 
 UINT64 = st.integers(0, 2**64 - 1)
 NAMES = st.text("abcXYZ019_-", min_size=1, max_size=12)
@@ -44,13 +47,15 @@ def headers(draw: st.DrawFn) -> Header:
     route = tuple(draw(st.lists(st.builds(Stage, NAMES, NAMES), min_size=1, max_size=4)))
     job = JobId(draw(PEERS), draw(UINT64), draw(UINT64))
     trace = draw(st.sampled_from([b"", bytes(range(16))]))
-    return Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
+    header = Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
+    leg = Leg.NONE if header.is_result else draw(st.sampled_from(Leg))
+    return header.on(leg, draw(UINT64)) if leg else header
 
 
 @st.composite
 def batches(draw: st.DrawFn, header: Header | None = None, largest: int = 40) -> Batch:
     count = draw(st.integers(1, 6))
-    statuses = draw(st.none() | st.lists(st.sampled_from(range(5)), min_size=count, max_size=count))
+    statuses = draw(st.none() | st.lists(st.sampled_from(range(8)), min_size=count, max_size=count))
     payloads: list[Payload] = []
     for index in range(count):
         failed = statuses is not None and statuses[index] == Status.FAILED
@@ -60,7 +65,7 @@ def batches(draw: st.DrawFn, header: Header | None = None, largest: int = 40) ->
         draw(UINT64),
         draw(st.lists(UINT64, min_size=count, max_size=count)),
         payloads,
-        draw(st.none() | st.integers(0, 10**16).map(lambda us: us * 1_000)),
+        draw(st.none() | st.integers(0, LONGEST_TIME_US).map(lambda us: us * 1_000)),
         draw(st.none() | st.lists(st.integers(1, 1_000_000), min_size=count, max_size=count)),
         statuses,
     )
@@ -76,4 +81,5 @@ CONTROLS: st.SearchStrategy[Control] = st.one_of(
         Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS
     ),
     st.builds(Over, UINT64, UINT64),
+    st.builds(Pull, UINT64, st.integers(0, 4_096)),
 )

@@ -113,7 +113,8 @@ def test_prefixes_end_with_a_slash() -> None:
     ],
 )
 def test_a_record_that_is_not_ours_is_none(value: bytes) -> None:
-    """Garbage, too large, another's name, functions that are no names, figures that are none: not believed, never raised."""
+    """Garbage, too large, another's name, functions that are no names, figures that are none: not believed, never
+    raised."""
     assert decode_instance(KEY, value) is None
 
 

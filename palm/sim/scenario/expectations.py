@@ -118,7 +118,17 @@ class NoOrphans:
     line: int = 0
 
 
-Check = Conserved | ExactlyOnce | InOrder | Bounded | Drained | Registered | Latency | NoOrphans
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneHolder:
+    """Whoever acts as the server's leader was elected last: of two that think they are it, only one does anything."""
+
+    name: ClassVar[str] = "one-holder"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    server: Annotated[str, Key("server", NAME)]
+    line: int = 0
+
+
+Check = Conserved | ExactlyOnce | InOrder | Bounded | Drained | Registered | Latency | NoOrphans | OneHolder
 
 CHECKS: Mapping[str, type[Check]] = {
     "conserved": Conserved,
@@ -129,11 +139,12 @@ CHECKS: Mapping[str, type[Check]] = {
     "registered": Registered,
     "latency": Latency,
     "no-orphans": NoOrphans,
+    "one-holder": OneHolder,
 }
 
 CHECKS_NOT_YET = frozenset(
     {
-        "at-most-once", "per-key-order", "one-holder", "stale-route", "deadline-honest", "goodput", "converged",
+        "at-most-once", "per-key-order", "stale-route", "deadline-honest", "goodput", "converged",
         "linearizable", "custom",
     }
 )  # fmt: skip

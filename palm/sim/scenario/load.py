@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from palm.core.route import LONGEST, Route, Stage, parse_stage
+from palm.core.route import LONGEST, Route, RouteText, parse_route, parse_stage
 from palm.errors import BadRequest
 from palm.sim.draws import Distribution
 from palm.sim.scenario.distributions import SIZES
@@ -27,7 +27,7 @@ from palm.sim.scenario.forms import (
 )
 from palm.sim.scenario.payloads import GENERATORS
 from palm.sim.scenario.units import Rate
-from palm.sim.scenario.yaml_strict import Items, Node, at
+from palm.sim.scenario.yaml_strict import Items, Node, Table, at
 
 MESSAGES_MAX = 100_000_000
 
@@ -55,9 +55,9 @@ def _check_messages(messages: Messages, node: Node) -> None:
         node.place.refuse("messages need one of the keys payload, file and sizes")
 
 
-def _stage(text: str) -> Stage:
+def _stage(text: str) -> str:
     try:
-        return parse_stage(text)
+        return str(parse_stage(text))
     except BadRequest as error:
         raise ValueError("1 to 128 of letters, digits, '_' and '-', a dot, and the same again") from error
 
@@ -66,13 +66,29 @@ STAGE = scalar("a stage such as clean.line", _stage)
 
 
 def _route(node: Node) -> Route:
-    for one in node.items if isinstance(node, Items) else ():
-        if isinstance(one, Items):
-            one.place.refuse("branches of a route are not supported by this version")
-    route = list_of(STAGE, least=1).read(node)
+    route = _stages(node)
     if len(route) > LONGEST:
         node.refuse(f"at most {LONGEST} stages")
+    try:
+        return parse_route(route)
+    except BadRequest as error:
+        node.place.refuse(str(error))
+
+
+def _stages(node: Node) -> list[str | list[RouteText] | dict[str, RouteText]]:
+    """The list as it stands: stages, lists of branches, and branches by name."""
+    route: list[str | list[RouteText] | dict[str, RouteText]] = []
+    for one in list_of(_AS_IT_IS, least=1).read(node):
+        if isinstance(one, Items):
+            route.append([_stages(branch) for branch in one.items])
+        elif isinstance(one, Table):
+            route.append({name: _stages(branch) for name, branch in one.entries.items()})
+        else:
+            route.append(STAGE.read(one))
     return route
+
+
+_AS_IT_IS: Form[Node] = Form("a stage such as clean.line", lambda node: node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

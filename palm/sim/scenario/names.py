@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Mapping
 
 from palm.core.names import is_name
 from palm.sim.network import Ends
@@ -59,6 +60,13 @@ class HalfOf:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderOf:
+    """`leader(worker)`: the instance of the server that was elected last."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """`that`: the instance that the trigger's event was about."""
 
@@ -77,14 +85,14 @@ class Named:
     name: str
 
 
-Target = Servers | InstanceOf | OnHost | InZone | OneOf | HalfOf | Subject | SameAs | Named
+Target = Servers | InstanceOf | OnHost | InZone | OneOf | HalfOf | LeaderOf | Subject | SameAs | Named
 
 _NAME = r"[A-Za-z0-9_-]{1,128}"
 _LINK = re.compile(r"\s*(\S+)\s+(<->|->)\s+(\S+)\s*")
 _CALL = re.compile(rf"([a-z]+)\(({_NAME})\)")
 _INDEX = re.compile(rf"({_NAME})\[(0|[1-9]\d{{0,5}})\]")
 
-TARGETS_NOT_YET = frozenset({"leader"})
+_CALLS: Mapping[str, type[OneOf | HalfOf | LeaderOf]] = {"one": OneOf, "half": HalfOf, "leader": LeaderOf}
 
 
 def parse_link(text: str) -> Ends:
@@ -110,11 +118,11 @@ def parse_target(text: str) -> Target:
             raise ValueError("the forms with a colon are zone:NAME and step:ID")
         return InZone(rest) if prefix == "zone" else SameAs(rest)
     if call := _CALL.fullmatch(text):
-        if call[1] in TARGETS_NOT_YET:
-            raise ValueError(f"{call[1]}(...) is not supported by this version")
-        if call[1] not in ("one", "half"):
-            raise ValueError("the forms with parentheses are one(SERVER), half(SERVER) and half(hosts)")
-        return OneOf(call[2]) if call[1] == "one" else HalfOf(call[2])
+        if call[1] not in _CALLS:
+            raise ValueError(
+                "the forms with parentheses are one(SERVER), leader(SERVER), half(SERVER) and half(hosts)"
+            )
+        return _CALLS[call[1]](call[2])
     if index := _INDEX.fullmatch(text):
         return InstanceOf(index[1], int(index[2]))
     if not is_name(text):

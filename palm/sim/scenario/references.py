@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Collection, NoReturn
 
+from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
 from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, RegistryDown, Restart
@@ -16,6 +17,7 @@ from palm.sim.scenario.names import (
     HalfOf,
     InstanceOf,
     InZone,
+    LeaderOf,
     Named,
     OneOf,
     SameAs,
@@ -110,12 +112,14 @@ class _Names:
                 self.known("host", end, self.hosts, node)
 
     def check_route(self, scenario: Scenario, index: int, node: Node) -> None:
-        for place, stage in enumerate(scenario.load[index].route):
-            self.known("server", stage.server, self.servers, at(node, place))
+        route = scenario.load[index].route
+        for place, stage in enumerate(route):
+            spot = node if isinstance(route, Branching) else at(node, place)
+            self.known("server", stage.server, self.servers, spot)
             served = self.servers[stage.server].served
             if served is not None and stage.function not in served:
                 hint = did_you_mean(stage.function, served)
-                at(node, place).refuse(f"a function that {stage.server} serves: {_listed(served)}", hint)
+                spot.refuse(f"a function that {stage.server} serves: {_listed(served)}", hint)
 
     # -- script ------------------------------------------------------------------------------------------------------
 
@@ -168,7 +172,7 @@ class _Names:
                 count = len(self.servers[server].places)
                 if index >= count:
                     node.refuse(f"an index from 0 to {count - 1}", f" ({server} has {count} instances)")
-            case OneOf(server=server):
+            case OneOf(server=server) | LeaderOf(server=server):
                 self.known("server", server, self.servers, node)
             case HalfOf(of=of):
                 self.known("server, or hosts", of, [*self.servers, "hosts"], node)

@@ -12,10 +12,10 @@ from palm.sim.scenario.actions import ACTIONS, ACTIONS_NOT_YET, Action
 from palm.sim.scenario.forms import DURATION, NAME, Form, Key, block_of, keys_of, list_of, one_of, take, whole
 from palm.sim.scenario.yaml_strict import Node, Table
 
-EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event")
-EVENTS_NOT_YET = frozenset({"elected", "mark"})
+EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event", "elected")
+EVENTS_NOT_YET = frozenset({"mark"})
 EVENTS_OF_A_JOB = frozenset({"sent", "delivered", "handling", "answered"})
-EVENTS_OF_AN_INSTANCE = frozenset({"handling", "answered", "registered", "lease-expired"})
+EVENTS_OF_AN_INSTANCE = frozenset({"handling", "answered", "registered", "lease-expired", "elected"})
 """Those whose subject (`that`) is an instance of a server."""
 
 

@@ -1,0 +1,128 @@
+"""What many results, branches and joins mean: checks on any client, whose cluster has `work` and `split` twice,
+`zipped`, `ended` and `ordered` once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from palm import Client, HandlerFailed, MessageFailed
+from palm.errors import BadRequest
+
+Check = Callable[[Client], None]
+NUMBERS = [b"%d" % number for number in range(30)]
+
+
+def many_results_come_in_the_order_of_their_paths(client: Client) -> None:
+    """A generator, sync or async, through a stage behind it."""
+    for function in ("count", "count_async"):
+        job = client.job(NUMBERS[:12], [f"work.{function}", "work.tag"], ordered=True)
+        expected = [b"%d.%dt" % (number, place) for number in range(12) for place in range(number)]
+        assert list(client.submit()) == expected
+        assert tuple(job.ledger) == (12, 12, 0, 0, 0, 0)
+
+
+def results_without_order_are_all_there(client: Client) -> None:
+    """Fan-out on fan-out, many times the window."""
+    route = ["work.count", "work.odd", "split.copy", [["work.tag"], ["work.tag"]]]
+    job = client.job(NUMBERS[:10] * 60, route, window=16)
+    odd = [b"%d.%dt" % (number, place) for number in range(10) for place in range(number) if place % 2]
+    assert sorted(client.submit()) == sorted(odd * 120)
+    assert tuple(job.ledger) == (600, 600, 0, 0, 0, 0)
+
+
+def a_message_may_end_without_a_result(client: Client) -> None:
+    """None, a generator that yields nothing, and a sink that consumes: delivered, with no result."""
+    for route in (["work.none"], ["work.none", "work.tag"], ["work.tag", "ended.end"]):
+        for ordered in (False, True):
+            job = client.job(NUMBERS, route, ordered=ordered)
+            assert list(client.submit()) == []
+            assert tuple(job.ledger) == (30, 30, 0, 0, 0, 0)
+    assert list(client.map([b"0", b"1"], "work.count", ordered=True)) == [b"1.0"]
+
+
+def a_part_that_fails_fails_its_message(client: Client) -> None:
+    """Once all parts have ended, with that part's reason; the other messages are delivered."""
+    job = client.job([b"2", b"3", b"1"], ["work.count", "work.fails_on_two"], ordered=True, errors="yield")
+    results = list(client.submit())
+    assert results[:2] == [b"2.0", b"2.1"] and results[3:] == [b"1.0"]
+    assert isinstance(results[2], HandlerFailed) and results[2].text == "two"
+    assert tuple(job.ledger) == (3, 2, 1, 0, 0, 0)
+
+
+def a_generator_that_raises_fails_its_message(client: Client) -> None:
+    """What it yielded before is not handed over."""
+    with pytest.raises(HandlerFailed, match="in the middle"):
+        client.call("work.breaks", b"x")
+
+
+def a_call_takes_one_result(client: Client) -> None:
+    """None and many are an error that says how many there were; a list says what to do instead."""
+    assert client.call("work.count", b"1") == b"1.0"
+    with pytest.raises(MessageFailed, match="3 results"):
+        client.call("work.count", b"3")
+    with pytest.raises(MessageFailed, match="0 results"):
+        client.call("work.none", b"3")
+    with pytest.raises(HandlerFailed, match="returned list.*yield each"):
+        client.call("work.listed", b"3")
+
+
+def branches_get_copies_and_are_zipped(client: Client) -> None:
+    """One call for each message, the parts in the order of branches, None for what was filtered out."""
+    route = ["split.copy", [["work.tag"], ["work.odd", "work.count"]], "zipped.all"]
+    expected = [b"1t|1.0", b"2t|-", b"3t|3.0|3.1|3.2"]
+    assert list(client.map([b"1", b"2", b"3"], route, ordered=True)) == expected
+
+
+def named_outputs_choose_their_branch(client: Client) -> None:
+    """By the names of the route's mapping; a name that no branch has is the message's error."""
+    route = ["split.sort", {"odd": ["work.tag"], "even": ["work.count"]}]
+    assert list(client.map([b"1", b"2", b"3"], route, ordered=True)) == [b"1t", b"2.0", b"2.1", b"3t"]
+    with pytest.raises(HandlerFailed, match="named the output 'nowhere'; the route has 'odd', 'even'"):
+        client.call(["split.wrong", {"odd": ["work.tag"], "even": ["work.count"]}], b"1")
+
+
+def an_ordered_sink_sees_messages_in_order(client: Client) -> None:
+    """Behind two instances of a stage that overtake each other."""
+    job = client.job(NUMBERS * 10, ["work.tag", "split.copy", [["work.tag"], ["work.odd"]], "ordered.each"])
+    assert len(list(client.submit())) == 300
+    assert tuple(job.ledger) == (300, 300, 0, 0, 0, 0)
+
+
+def a_route_that_cannot_work_is_refused_before_its_first_message(client: Client) -> None:
+    """Branches behind what is no source, and branches that never join."""
+    for route, said in (
+        (["work.tag", [["work.tag"], ["work.odd"]]], "branches begin behind work.tag, which is a RegisteredServer"),
+        (["split.copy", [["work.tag"], ["work.odd"]], "work.tag"], "branches never join: they meet in work.tag"),
+    ):
+        job = client.job(NUMBERS, route)
+        with pytest.raises(BadRequest, match=said):
+            list(client.submit())
+        assert job.ledger.sent == 0
+
+
+def a_handler_sees_its_message(client: Client) -> None:
+    """Place, part, stage, attempt, deadline, client; in plain functions and in coroutines."""
+    for function in ("who", "who_async"):
+        assert list(client.map([b"x", b"y"], f"work.{function}", ordered=True)) == [
+            b"0 () 0 1 True True",
+            b"1 () 0 1 True True",
+        ]
+        job = client.job([b"2"], ["work.count", f"work.{function}"], ordered=True, deadline=60)
+        assert list(client.submit(job)) == [b"0 (0,) 1 1 False True", b"0 (1,) 1 1 False True"]
+
+
+CHECKS: list[Check] = [
+    many_results_come_in_the_order_of_their_paths,
+    results_without_order_are_all_there,
+    a_message_may_end_without_a_result,
+    a_part_that_fails_fails_its_message,
+    a_generator_that_raises_fails_its_message,
+    a_call_takes_one_result,
+    branches_get_copies_and_are_zipped,
+    named_outputs_choose_their_branch,
+    an_ordered_sink_sees_messages_in_order,
+    a_route_that_cannot_work_is_refused_before_its_first_message,
+    a_handler_sees_its_message,
+]
