@@ -125,17 +125,16 @@ class Directory:
 
     def _take_change(self, server: str, change: Change) -> None:
         record = change.record
-        if change.kind is Kind.DELETE:
-            peer = Peer(record.key.rpartition("/")[2])
-            known = self._tables[server].get(peer)
-            if known is not None and known[1] < record.mod_revision:
-                self._gone(server, peer)
-            return
-        instance = decode_instance(record.key, record.value)
-        if instance is None:
-            self.bad_records += 1
-        else:
+        instance = None if change.kind is Kind.DELETE else decode_instance(record.key, record.value)
+        if instance is not None:
             self._put(server, instance, record.mod_revision)
+            return
+        self.bad_records += change.kind is Kind.PUT
+        # A record that is no longer to be believed says no more than none: a list would leave it out too.
+        peer = Peer(record.key.rpartition("/")[2])
+        known = self._tables[server].get(peer)
+        if known is not None and known[1] < record.mod_revision:
+            self._gone(server, peer)
 
     def _put(self, server: str, instance: Instance, revision: Revision) -> None:
         known = self._tables[server].get(instance.peer)

@@ -67,7 +67,7 @@ def test_a_demo_whose_server_dies_says_so_and_cleans_up() -> None:
 
 def test_outline_and_score_know_python() -> None:
     """Functions, branches and the longest function, methods and nested ones included."""
-    source = b'''
+    source = b"""
 class C:
     async def first(self):
         if self:
@@ -83,7 +83,7 @@ def second():
         match x:
             case 1: pass
             case _: pass
-'''
+"""
     assert json.loads(work.score(work.outline(source))) == {
         "functions": 3, "branches": 6, "longest": "second", "longest_lines": 7,
     }  # fmt: skip
@@ -96,7 +96,17 @@ def test_what_does_not_parse_is_an_outcome_too() -> None:
 
 
 def _children_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """A registry and two servers, once all are there."""
+    """A registry and two servers, once all run what they are to run: a fork is no server before its exec."""
     parent = psutil.Process(process.pid)
-    wait_until(lambda: len(parent.children()) == 3, 30, lambda: f"the demo has {parent.children()}")
+    wait_until(
+        lambda: _runs(parent) == WANTED, 30, lambda: f"the demo has {parent.children()}, which run {_runs(parent)}"
+    )
     return parent.children()
+
+
+WANTED = {"registry", "parse.py", "score.py"}
+
+
+def _runs(parent: psutil.Process) -> set[str]:
+    words = [word for child in parent.children() for word in child.cmdline()]
+    return {wanted for wanted in WANTED if any(word.endswith(wanted) or f"{wanted}:" in word for word in words)}
