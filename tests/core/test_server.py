@@ -473,6 +473,20 @@ def test_what_bounces_off_the_client_waits_for_its_greeting() -> None:
     assert server.sent_to(CLIENT) == [Item(0, b"<0>")]
 
 
+def test_after_a_bounce_further_results_wait_for_the_clients_greeting_too() -> None:
+    """Its link is known to be broken: nothing more is thrown at it."""
+    server = Server()
+    server.receive(0, 1)
+    server.finish(0)
+    [send] = server.of(Send)
+    server.post(Bounced(CLIENT, send.batch, "unreachable"))
+    server.forget()
+    server.finish(1)
+    assert server.sent() == []
+    server.greet(CLIENT)
+    assert server.sent_to(CLIENT) == [Item(0, b"<0>"), Item(1, b"<1>")]
+
+
 def test_what_is_parked_is_bounded_and_nothing_is_lost_by_it() -> None:
     """Over the bound an answer is kept in memory only: the client asks for it again."""
     server = Server(max_in_flight=2)
