@@ -7,6 +7,10 @@ pid_file=${1:?usage: start_engine.sh PID_FILE}
 if docker info >/dev/null 2>&1; then
   exit 0
 fi
+# A dockerd that was killed leaves its pid behind, and the next one would not start beside it.
+if ! ps -o stat= -C dockerd | grep -qv '^Z'; then
+  rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
+fi
 log=$(mktemp --suffix=.dockerd.log)
 setsid dockerd >"$log" 2>&1 </dev/null &
 echo $! >"$pid_file"
