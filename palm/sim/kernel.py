@@ -330,10 +330,6 @@ class Kernel:
         """Nothing is left that could ever happen."""
         return len(self._queue) <= self._cancelled
 
-    def next_at(self) -> int:
-        """When the next entry is due (it may turn out to be cancelled), or FOREVER."""
-        return self._queue[0][0] if self._queue else FOREVER
-
     def _advance(self, until: int, predicate: Callable[[], bool] | None) -> bool:
         if self._broken is not None:
             raise self._broken

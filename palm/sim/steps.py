@@ -55,9 +55,6 @@ class Script:
         """Every step was done, and nothing that lasts for a time still does."""
         return len(self._started) == len(self._steps) and not self._undo
 
-    def started(self, step: str) -> int | None:
-        return self._started.get(step)
-
     def heal(self) -> None:
         """End everything that still lasts, but the deaths of processes: the fault-free tail begins."""
         for step in list(self._undo):
