@@ -1,0 +1,87 @@
+"""`palm simulate`: what it prints is an interface, and its exit code is the verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from shutil import copy
+
+import pytest
+
+from palm.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+SMALL = """
+palm: scenario/1
+name: small
+about: A short job in fair weather.
+clock: {limit: 30s}
+world:
+  hosts: {edge: , one: }
+  servers:
+    clean: {run: "clean.py:Clean", hosts: [one]}
+load:
+  - {id: main, client: edge, route: [clean.line], messages: {count: 200, payload: words}}
+expect:
+  finally: [{check: exactly-once, job: main}, {check: latency, job: main, p99: 5s}]
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    copy(ROOT / "examples" / "text" / "clean.py", tmp_path)
+    return path
+
+
+def test_json_is_one_object_a_seed(small: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The keys that the interface names, on a line of its own for each seed; and the trace where it was asked for."""
+    assert main(["simulate", str(small), "--seeds", "1..3", "--json", "--trace", str(tmp_path / "trace")]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["seed"] for one in shown] == [1, 2, 3]
+    assert len({one["trace_hash"] for one in shown}) == 3
+    for one in shown:
+        assert list(one) == [
+            "scenario", "seed", "verdict", "checks", "trace_hash", "events", "simulated_s", "wall_s", "ledger"
+        ]  # fmt: skip
+        assert one["verdict"] == "holds" and one["ledger"]["delivered"] == 200
+        assert all(list(check) == ["check", "verdict", "why"] for check in one["checks"])
+    assert all(json.loads(line)["hash"] for line in (tmp_path / "trace").read_text().splitlines())
+
+
+def test_the_report_begins_with_the_command_that_reproduces_it(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For people: replay line, verdict, figures."""
+    assert main(["simulate", str(small), "--seed", "7"]) == 0
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert first == f"palm simulate {small} --seed 7" and second.startswith("HOLDS")
+    assert "delivered 200" in rest[-2] and "trace" in rest[-1]
+
+
+def test_a_broken_expectation_is_exit_code_1(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A latency that cannot be kept."""
+    small.write_text(SMALL.replace("p99: 5s", "p99: 1ns"))
+    assert main(["simulate", str(small)]) == 1
+    assert "BROKEN" in capsys.readouterr().out
+
+
+def test_too_few_messages_to_tell_are_exit_code_2(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A p99 of fifty messages is no p99: neither holds nor broken."""
+    small.write_text(SMALL.replace("count: 200", "count: 50"))
+    assert main(["simulate", str(small)]) == 2
+    assert "INCONCLUSIVE" in capsys.readouterr().out
+
+
+def test_a_mistake_in_the_file_is_one_line_and_exit_code_3(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """File, line, key, and what was meant."""
+    small.write_text(SMALL.replace("count: 200", "cuont: 200"))
+    assert main(["simulate", str(small)]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"palm simulate: {small}:11: ") and "did you mean 'count'?" in said
+    assert said.count("\n") == 1
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback."""
+    assert main(["simulate", str(tmp_path / "none.yaml")]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
