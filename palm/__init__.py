@@ -17,7 +17,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
+from palm.servers import ButterflyServer, ReduceServer, RegisteredServer, SinkServer, SourceServer, run_server
 
 __all__ = [
     "AsyncClient",
@@ -34,6 +34,7 @@ __all__ = [
     "NoSuchServer",
     "PalmError",
     "PayloadTooLarge",
+    "ReduceServer",
     "RegisteredServer",
     "RegistryUnavailable",
     "SinkServer",

@@ -36,6 +36,7 @@ class CallJob:
             window_bytes=1 << 62,
             deadline=int(limit_s * 1e9),
             at_most_once=False,
+            endless=True,
         )
 
     def call(self, payload: bytes, answer: Answer) -> None:
@@ -64,7 +65,14 @@ class CallJob:
     def demand(self, count: int) -> None:
         """Calls come when they come."""
 
-    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = True,
+    ) -> None:
         ok = size = 0
         for index, sequence in enumerate(sequences):
             status = Status.OK if statuses is None else statuses[index]

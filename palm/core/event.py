@@ -117,6 +117,8 @@ class Opened:
     deadline: int | None
     """Nanoseconds that each message has, from its first sending."""
     at_most_once: bool
+    endless: bool = False
+    """Its source never ends: single calls."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import Iterable, Sequence
 
 from palm.core.links import Link
 from palm.core.message import Header, JobId, Payload, Status
+from palm.core.phases import Phase
 from palm.core.route import Route
 from palm.core.share import Gathering, Part
 from palm.core.window import Window
@@ -67,6 +68,15 @@ class Job:
     ) -> None:
         self.id = job
         self.route = route
+        self.whole_route = route
+        """As the caller knows it; `route` is the part of it that this job itself goes along."""
+        self.phase: Phase | None = None
+        """Where its route ends in a reduction."""
+        self.parent: Job | None = None
+        """The phase that it belongs to: as what comes behind it, or as its rounds."""
+        self.endless = False
+        self.emitted = 0
+        """Results that reductions gave, all phases together."""
         self.header = Header(job, route, 0, at_most_once)
         self.window = window
         self.deadline = deadline
@@ -96,10 +106,21 @@ class Job:
         self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
         self._expiries: deque[tuple[int, Sequence[int]]] = deque()
 
+    def go_along(self, route: Route) -> None:
+        """Only along this part of its route. Before the first message."""
+        self.route = route
+        self.header = Header(self.id, route, 0, self.at_most_once)
+
     @property
     def in_flight(self) -> int:
         """Messages that have not ended, and results that the caller has not taken."""
-        return len(self.rows) + self.untaken_ok
+        absorbed = 0 if self.phase is None else self.phase.absorbed
+        return len(self.rows) + self.untaken_ok + absorbed
+
+    @property
+    def root(self) -> Job:
+        """The job that the caller knows."""
+        return self if self.parent is None else self.parent.root
 
     @property
     def watermark(self) -> int:

@@ -80,6 +80,10 @@ class Memory:
         if self._rows.get(sequence, b"") is None:
             del self._rows[sequence]
 
+    def forget(self, sequences: Sequence[int]) -> None:
+        """As if they had not been here."""
+        _drop(self._rows, sequences)
+
     def answer(self, sequence: int, payload: Payload, status: int) -> bool:
         """Keep its end; False when it was not running here (forgotten since, or answered)."""
         if self._rows.get(sequence, b"") is not None:

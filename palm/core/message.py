@@ -6,7 +6,7 @@ columns, so that the cost of a step is shared by all that was ready.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple, NewType
 
@@ -42,7 +42,11 @@ class Status(IntEnum):
     DEAD_LETTERED = 5
     UNKNOWN_FATE = 6
     EMPTY = 7
+    FOLDED = 9
+    """What a run of messages came to in a reduction: its identity is a `Span`, its payload their table."""
     CANCELLED = 17
+    WITHIN = 18
+    """In a reducer: it is in the table of a message before it, and has no answer of its own."""
     MANY = 19
     """It has none, one or several results: in a server its payload is a `Split`, for a caller the tuple of them."""
 
@@ -53,6 +57,16 @@ class Leg(IntEnum):
     NONE = 0
     TO_WORKER = 1
     FROM_WORKER = 2
+
+
+class Form(IntEnum):
+    """What the payloads of a reduction's messages are."""
+
+    PLAIN = 0
+    PARTS = 1
+    """All parts of one message, gathered by a leader for its worker."""
+    TABLES = 2
+    """Partial results of one reduction, one behind the other: to be folded into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,7 @@ class Header:
     leg: int = Leg.NONE
     term: int = 0
     """Of the leader that handed it out; 0 where `leg` is NONE."""
+    form: int = Form.PLAIN
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -95,11 +110,14 @@ class Header:
         parts = isinstance(item, Part)
         if parts == self.parts:
             return self
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term)
+        return replace(self, parts=parts)
 
     def on(self, leg: Leg, term: int) -> Header:
         """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term)
+        return replace(self, leg=leg, term=term)
+
+    def formed(self, form: Form) -> Header:
+        return replace(self, form=form)
 
 
 class Failure(NamedTuple):
@@ -248,6 +266,8 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+    every: int = 0
+    """Of a reduction: results come for each so many messages; 0: at the end of the job."""
 
     @property
     def takes_messages(self) -> bool:

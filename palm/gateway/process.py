@@ -103,6 +103,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             kind=traits.kind,
             join=traits.join,
             consume=traits.consume,
+            reducing=traits.reducing,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
@@ -169,4 +170,3 @@ async def embed_registry_if_alone(options: ServerOptions) -> Callable[[], Awaita
         "this process serves one, for development (nothing is kept)"
     )
     return registry.aclose
-

@@ -3,14 +3,13 @@ later."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Callable, Iterable
 
+from palm.core.folding import REDUCE
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 from palm.runtime.invoke import Function
-
-HOOKS = frozenset({"on_term"})
-"""Methods of a user's class that PALM calls, and nobody else."""
 
 
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
@@ -27,6 +26,8 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
             raise BadRequest(
                 f"class {kind} has no function {name!r}{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
             )
+        if getattr(server, "kind", "") == REDUCE:
+            _check_folds(type(server).__name__, name, function)
         functions[name] = function
     if not functions:
         raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
@@ -39,10 +40,30 @@ def listed_by_default(server: object) -> list[str]:
     PALM's own base classes offer none of theirs.
     """
     names: dict[str, None] = {}
+    hooks = _hooks(server)
     for kind in reversed(type(server).__mro__):
         if kind is object or kind.__module__.partition(".")[0] == "palm":
             continue
         for name, value in vars(kind).items():
-            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in HOOKS:
+            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in hooks:
                 names[name] = None
     return list(names)
+
+
+def _hooks(server: object) -> set[str]:
+    """Methods of PALM's base classes: what a user's class defines in their place is for PALM to call, and nobody
+    else."""
+    own = [kind for kind in type(server).__mro__ if kind.__module__.partition(".")[0] == "palm"]
+    return {name for kind in own for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
+
+
+def _check_folds(kind: str, name: str, function: Callable[..., object]) -> None:
+    """A reducer's function takes two payloads, and waits for nothing."""
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise BadRequest(f"function {name!r} of {kind} is async: a reduction folds one message after another, use def")
+    try:
+        inspect.signature(function).bind(b"", b"")
+    except TypeError as error:
+        raise BadRequest(
+            f"function {name!r} of {kind} does not take two payloads ({error}): def {name}(self, a, b)"
+        ) from error

@@ -19,6 +19,7 @@ from palm.core.share import fork_of
 from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
+from palm.runtime.fold import FoldCall, Reducing
 from palm.runtime.results import Outlets, Refused
 
 Function = Callable[[bytes], Any]
@@ -28,7 +29,7 @@ MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 
 _PLAIN = {bytes}
 _STATUS_OF = {bytes: Status.OK, Failure: Status.FAILED, Split: Status.MANY}
-_OWN_FRAMES = (__name__, "palm.runtime.results")
+_OWN_FRAMES = (__name__, "palm.runtime.results", "palm.runtime.fold", "palm.core.folding")
 
 
 class Invoker:
@@ -44,11 +45,13 @@ class Invoker:
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
         one_result: bool = False,
+        reducing: Reducing | None = None,
     ) -> None:
         self.begins = begins
         self.consume = consume
         self.one_result = one_result
         """Of a parallel server: its workers answer a message with one result or none."""
+        self._reducing = reducing
         self._host = host
         self._server = server
         self._peer = peer
@@ -61,7 +64,7 @@ class Invoker:
         self._post = post
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
-        self._open: dict[JobId, dict[_Call, None]] = {}
+        self._open: dict[JobId, dict[_Call | FoldCall, None]] = {}
 
     def abandon(self, job: JobId) -> None:
         """What has not begun of that job need not run. What is invoked for it from now on is: its client is back."""
@@ -75,6 +78,11 @@ class Invoker:
         batch = effect.batch
         job = batch.header.job
         name = batch.header.target.function
+        if self._reducing is not None:
+            fold = FoldCall(self, name, effect, self._reducing)
+            self._open.setdefault(job, {})[fold] = None
+            self._executor.execute(name, fold.run, fold.order, fold.done)
+            return
         call = _Call(self, name, effect)
         self._open.setdefault(job, {})[call] = None
         if name in self._async:
@@ -82,7 +90,7 @@ class Invoker:
         else:
             self._executor.execute(name, call.run, range(len(batch)), call.done)
 
-    def _close(self, job: JobId, call: _Call) -> None:
+    def _close(self, job: JobId, call: _Call | FoldCall) -> None:
         calls = self._open[job]
         del calls[call]
         if not calls:
@@ -154,6 +162,10 @@ class Invoker:
         call.left -= len(outcomes)
         if call.left == 0:
             self._close(batch.header.job, call)
+        self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
+
+    def finish_all(self, call: FoldCall, sequences: list[int], payloads: list[Payload], statuses: list[int]) -> None:
+        self._close(call.effect.batch.header.job, call)
         self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
 
 

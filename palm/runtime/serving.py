@@ -10,6 +10,7 @@ from typing import Callable, Mapping
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
 from palm.core.event import DrainAsked
+from palm.core.folding import REDUCE
 from palm.core.joins import Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
@@ -17,13 +18,15 @@ from palm.ports.host import Host
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
+from palm.runtime.fold import Reducing
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Function, Invoker
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
+from palm.wire.fold import encode_parts
 from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
 
-PARALLEL = frozenset({"ButterflyServer"})
+PARALLEL = frozenset({"ButterflyServer", REDUCE})
 """The kinds of servers whose instances elect a leader and share the work."""
 
 
@@ -33,7 +36,8 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
-    """These three are a server class's own: `palm.runtime.traits`."""
+    reducing: Reducing | None = None
+    """These four are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -82,6 +86,7 @@ class Serving:
             begins=None if instrument is None else instrument.begins,
             consume=settings.consume,
             one_result=settings.kind in PARALLEL,
+            reducing=settings.reducing,
         )
 
     async def start(self) -> str:
@@ -99,6 +104,7 @@ class Serving:
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,
             role="worker" if settings.kind in PARALLEL else "",
+            every=0 if settings.reducing is None else settings.reducing.every,
         )
         self.registration = Registration(
             host,
@@ -182,6 +188,7 @@ def _node(
             max_in_flight=settings.max_in_flight,
             now=host.now(),
             concurrent=any(map(inspect.iscoroutinefunction, functions.values())),
+            pack=None if settings.reducing is None else encode_parts,
         )
     return ServerNode(
         peer=host.transport.peer,

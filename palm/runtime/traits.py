@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import NamedTuple
 
+from palm.core.folding import REDUCE
 from palm.core.joins import JOINS, Join
 from palm.errors import BadRequest
+from palm.runtime.fold import Reducing
 
 
 class Traits(NamedTuple):
     kind: str
     join: Join = "arrival"
     consume: bool = False
+    reducing: Reducing | None = None
 
 
 def traits_of(server: object) -> Traits:
-    """`BadRequest` where a sink asks for a way of joining that there is none of."""
+    """`BadRequest` where a sink asks for a way of joining that there is none of, or a reducer for no number of
+    messages."""
     name = type(server).__name__
     kind = getattr(server, "kind", name)
+    if kind == REDUCE:
+        return Traits(kind, reducing=_reducing(server))
     if kind != "SinkServer":
         return Traits(kind)
     wanted = getattr(server, "join", "arrival")
@@ -25,3 +32,22 @@ def traits_of(server: object) -> Traits:
         if join == wanted:
             return Traits(kind, join, bool(getattr(server, "consume", False)))
     raise BadRequest(f"class {name} has join = {wanted!r}; a sink joins by one of {', '.join(map(repr, JOINS))}")
+
+
+def _reducing(server: object) -> Reducing:
+    every = getattr(server, "every", None)
+    if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+        raise BadRequest(
+            f"class {type(server).__name__} has every = {every!r}; a reduction gives results each 1 or more messages, "
+            "or with None at the end of a job"
+        )
+    key = getattr(server, "key", None)
+    if inspect.iscoroutinefunction(key):
+        raise BadRequest(f"class {type(server).__name__} has a key that is async: a reduction folds one after another")
+    return Reducing(key if _is_users(server, "key") else None, every or 0)
+
+
+def _is_users(server: object, name: str) -> bool:
+    """Whether it is the user's own, and not the one of PALM's base class."""
+    home = next((kind for kind in type(server).__mro__ if name in vars(kind)), object)
+    return home is not object and home.__module__.partition(".")[0] != "palm"

@@ -23,7 +23,7 @@ from palm.sim.history import History
 from palm.sim.judge import judge, overall
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Drained, Registered
+from palm.sim.scenario.expectations import Drained, Registered, Results
 from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
@@ -76,6 +76,10 @@ class _Run:
             Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
             for job in scenario.load
         ]
+
+        looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
+        for load in self._loads:
+            load.results = [] if load.job.id in looked_at else None
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
@@ -146,6 +150,7 @@ class _Run:
             active=self._script.intervals(),
             touched=self._script.touched(),
             counts={load.job.id: load.ledger for load in self._loads},
+            results={load.job.id: load.results for load in self._loads if load.results is not None},
             left_open=self._cluster.left_open(),
         )
         checks = tuple(judge(self._scenario, history))

@@ -55,6 +55,8 @@ def encode_instance(instance: Instance) -> bytes:
     }
     if instance.role:
         record |= {"role": instance.role, "term": instance.term}
+    if instance.every:
+        record["every"] = instance.every
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -81,7 +83,8 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             draining=bool(record.get("draining", False)),
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
-            term=_term(record.get("term", 0)),
+            term=_number(record.get("term", 0)),
+            every=_number(record.get("every", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
@@ -96,10 +99,11 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     return instance
 
 
-def _term(said: object) -> int:
-    """Raises ValueError for what is no revision: a leader of the highest term is believed before all others."""
+def _number(said: object) -> int:
+    """A revision, or a count. Raises ValueError for what is none: a leader of the highest term is believed before all
+    others."""
     if not isinstance(said, int) or not 0 <= said < 2**63:
-        raise ValueError(f"{said!r:.80} is no term")
+        raise ValueError(f"{said!r:.80} is no term, and no count")
     return said
 
 

@@ -12,10 +12,13 @@ from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
 
+SERVERS = (("Work", 2), ("Split", 2), ("Folded", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1), ("Tens", 1))
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[Cluster]:
     with cluster() as made:
-        for name, count in (("Work", 2), ("Split", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1)):
+        for name, count in SERVERS:
             for _ in range(count):
                 made.serve("--name", name.lower(), script=f"{patterns.__file__}:{name}")
         yield made

@@ -1,6 +1,6 @@
 """The servers of the patterns' conformance: `palm run patterns.py:Class` in one world, the classes in the other."""
 
-from palm import RegisteredServer, SinkServer, SourceServer
+from palm import ReduceServer, RegisteredServer, SinkServer, SourceServer
 
 
 class Work(RegisteredServer):
@@ -79,3 +79,28 @@ class Ordered(SinkServer):
             raise AssertionError(f"{self.message.sequence} after {self.last}")
         self.last = self.message.sequence
         return message
+
+
+class Folded(ReduceServer):
+    def key(self, message):
+        """What stands before `=`; of a wrong type for `?`."""
+        return 7 if message == b"?" else message.split(b"=")[0] if b"=" in message else None
+
+    def join(self, one, other):
+        return one + other
+
+    def add(self, one, other):
+        name, number = one.split(b"=")
+        return b"%s=%d" % (name, int(number) + int(other.split(b"=")[1]))
+
+    def picky(self, one, other):
+        if other.startswith(b"x"):
+            raise ValueError("no x")
+        return 1 if other.startswith(b"y") else one + other
+
+
+class Tens(ReduceServer):
+    every = 10
+
+    def join(self, one, other):
+        return one + other
