@@ -54,8 +54,8 @@ class ReduceServer(ButterflyServer):
 
     A function must be associative: f(f(a, b), c) = f(a, f(b, c)); the order of messages is kept, the steps are not.
     `palm.testing.check_reduction` looks for what shows that it is not. What has nothing beside it is its own result.
-    Each instance folds what it has, and partial results are folded in rounds. Parts run more than once where an instance
-    is lost, and count once. Functions and `key` are plain methods.
+    Each instance folds what it has, and partial results are folded in rounds. Parts run more than once where an
+    instance is lost, and count once. Functions and `key` are plain methods.
     """
 
     kind = "ReduceServer"

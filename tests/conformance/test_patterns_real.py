@@ -11,7 +11,6 @@ from tests.conformance.patterns import CHECKS, Check
 from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
-
 SERVERS = (("Work", 2), ("Split", 2), ("Folded", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1), ("Tens", 1))
 
 
