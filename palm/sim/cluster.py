@@ -135,7 +135,7 @@ class Cluster:
             instance.host.crash()
 
     def drain(self, instance: Instance) -> None:
-        """End its present life in good order, as Ctrl-C does; `crash` ends one that drains. Harmless when it is down."""
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
         host, serving = instance.host, instance.serving
         if host is not None and serving is not None and host.alive:
             host.spawn(self._drain(host, serving), "drain")

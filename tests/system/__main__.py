@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import sys
 
-from palm.sim.history import Entry
-from palm.testing.simulate import Simulation
+from palm.sim.history import Entry, EntryKind
 from tests.system import case, play
 
-SHOWN = {"started", "crashed", "stopped", "registered", "deregistered", "lease-expired", "elected", "deposed"}
+SHOWN = {kind for kind in EntryKind if kind.value not in ("sent", "delivered", "answered", "led", "watch-event")}
 
 
 def main(text: str) -> int:
     wanted = eval(text, vars(case))  # the caller's own shell: nothing that it could not do anyway
-    runs: list[Simulation] = []
+    entries: list[Entry] = []
+    verdict, code = "", 0
     try:
-        trace = play.play(wanted, runs.append)
+        verdict = f"holds; trace {play.play(wanted, lambda sim: entries.extend(sim.cluster.recorder.entries))}"
     except Exception as error:  # whatever is wrong with the case is the finding
-        print(*map(line, shown(runs)), sep="\n")
-        print(f"broken: {type(error).__name__}: {error}")
-        return 1
-    print(*map(line, shown(runs)), sep="\n")
-    print(f"holds; trace {trace}")
-    return 0
-
-
-def shown(runs: list[Simulation]) -> list[Entry]:
-    return [entry for sim in runs for entry in sim.cluster.recorder.entries if entry.kind.value in SHOWN]
-
-
-def line(entry: Entry) -> str:
-    return f"{entry.at / 1e9:9.4f} s  {entry.kind.value:14} {entry.instance} {entry.detail}"
+        verdict, code = f"broken: {type(error).__name__}: {error}", 1
+    for entry in entries:
+        if entry.kind in SHOWN:
+            message = f"message {entry.sequence}, attempt {entry.attempt}" if entry.sequence >= 0 else ""
+            print(f"{entry.at / 1e9:9.4f} s  {entry.kind.value:14} {entry.instance:12} {message} {entry.detail}")
+    print(verdict)
+    return code
 
 
 if __name__ == "__main__":

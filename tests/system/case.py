@@ -65,6 +65,9 @@ def text_of(route: list[Any]) -> RouteText:
     return [part for element in route for part in element.text()]
 
 
+What = Literal["crash", "drain", "freeze", "cut", "mute", "orphan", "rain", "absent"]
+
+
 class Fault(NamedTuple):
     """At that time (s) something happens to somebody, for so long.
 
@@ -74,7 +77,7 @@ class Fault(NamedTuple):
     """
 
     at_s: float
-    what: Literal["crash", "drain", "freeze", "cut", "mute", "orphan", "rain", "absent"]
+    what: What
     who: str
     for_s: float
 
@@ -86,7 +89,9 @@ class Case:
     window: int = 1024
     ordered: bool = True
     instances: int = 1
-    service_s: float = 0.0
+    service_s: float = 0.002
+    pause_s: float = 0.0
+    """Between one message and the next: a slow source is what makes a job long."""
     faults: tuple[Fault, ...] = ()
     seed: int = 0
 
@@ -121,25 +126,30 @@ bodies = st.lists(st.one_of(stages, stages, forks(inner), st.builds(Do, meets)),
 ends = st.lists(st.builds(Do, st.sampled_from(functions("end"))), max_size=1)
 routes = st.builds(lambda body, end: body + end, bodies, ends)
 
-WHAT = ["crash", "freeze", "cut", "mute", "orphan", "drain", "rain", "absent"]
+SOMEBODY: list[What] = ["crash", "freeze", "drain"]
+ANYBODY: list[What] = ["cut", "mute", "orphan"]
+EVERYBODY: list[What] = ["rain", "absent"]
+lengths = st.sampled_from([2.0, 7.0, 0.2])
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     case = Case(
         route=draw(routes),
-        messages=draw(st.sampled_from([8, 1, 40])),
+        messages=draw(st.sampled_from([8, 40, 1])),
         window=draw(st.sampled_from([1024, 1, 5])),
         ordered=draw(st.sampled_from([True, False])),
-        instances=draw(st.integers(1, 3)),
-        service_s=draw(st.sampled_from([0.0, 0.002, 0.05])),
+        instances=draw(st.sampled_from([2, 1, 3])),
+        service_s=draw(st.sampled_from([0.002, 0.05, 0.0])),
+        pause_s=draw(st.sampled_from([0.05, 0.0, 0.2])),
     )
     names = [f"{server}[{index}]" for server in case.servers() for index in range(case.instances)]
-    at = st.one_of(st.integers(0, 300), st.integers(0, 6000)).map(lambda ms: ms / 1000)
-    fault = st.builds(
-        Fault, at, st.sampled_from(WHAT), st.sampled_from([*names, "client"]), st.sampled_from([0.2, 2.0, 7.0])
-    )
-    faults = draw(st.lists(fault, max_size=4).map(tuple))
+    at = st.sampled_from([0.1, 0.01, 0.0, 0.03, 0.3, 0.6, 1.0, 2.0, 4.0])
+    somebody = st.builds(Fault, at, st.sampled_from(SOMEBODY), st.sampled_from(names), lengths)
+    anybody = st.builds(Fault, at, st.sampled_from(ANYBODY), st.sampled_from([*names, "client"]), lengths)
+    everybody = st.builds(Fault, at, st.sampled_from(EVERYBODY), st.just(""), lengths)
+    least = draw(st.sampled_from([0, 1, 2, 3]))
+    faults = draw(st.lists(st.one_of(somebody, anybody, everybody), min_size=least, max_size=5).map(tuple))
     return Case(**{name: getattr(case, name) for name in case.__slots__} | {"faults": faults, "seed": draw(SEEDS)})
 
 

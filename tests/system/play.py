@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from typing import Callable
+from typing import Callable, Iterator
 
 from palm import DeadLettered, PalmError
 from palm.sim.network import Ends, Lose, Shuffle, Twice
@@ -17,25 +18,42 @@ TAIL_S = 14
 """Leases, campaigns and the last words of a job are over by then."""
 
 
-def play(case: Case, watch: Callable[[Simulation], None] = lambda sim: None) -> str:
-    """The hash of its trace. AssertionError, or what the client raised, where a law is broken."""
+def play(case: Case, look: Callable[[Simulation], None] = lambda sim: None) -> str:
+    """The hash of its trace. AssertionError, or what the client raised, where a law is broken.
+
+    `look` sees the cluster when the run is over, however it ended.
+    """
     first, *others = case.servers()
     with simulate(
         KINDS[first].make, name=first, instances=case.instances, seed=case.seed, service_s=case.service_s
     ) as sim:
-        watch(sim)
         for name in others:
             sim.serve(KINDS[name].make, name=name, instances=case.instances, service_s=case.service_s)
-        for fault in case.faults:
-            sim.at(fault.at_s, lambda fault=fault: strike(sim, fault))  # type: ignore[misc]  # bound now
-        client = sim.client(timeout=PATIENCE_S, window=case.window)
-        job = client.job(case.payloads(), text_of(case.route), ordered=case.ordered, errors="yield")
-        got = list(client.submit(job))
-        judge_results(case, got, tuple(job.ledger))
-        healed = max((fault.at_s + fault.for_s for fault in case.faults), default=0.0)
-        sim.run(max(0.0, healed - sim.now) + TAIL_S)
-        assert sim.left_open() == []
+        try:
+            run(case, sim)
+        finally:
+            look(sim)
         return sim.trace_hash
+
+
+def run(case: Case, sim: Simulation) -> None:
+    client = sim.client(timeout=PATIENCE_S, window=case.window)
+    client.connect()  # which needs the registry
+    began = sim.now
+    for fault in case.faults:
+        sim.at(began + fault.at_s, lambda fault=fault: strike(sim, fault))  # type: ignore[misc]  # bound now
+    job = client.job(slowly(case), text_of(case.route), ordered=case.ordered, errors="yield")
+    got = list(client.submit(job))
+    judge_results(case, got, tuple(job.ledger))
+    healed = began + max((fault.at_s + fault.for_s for fault in case.faults), default=0.0)
+    sim.run(max(0.0, healed - sim.now) + TAIL_S)
+    assert sim.left_open() == []
+
+
+def slowly(case: Case) -> Iterator[bytes]:
+    for payload in case.payloads():
+        yield payload
+        time.sleep(case.pause_s)  # simulated, as all of a user's code is here
 
 
 def judge_results(case: Case, got: list[bytes | PalmError], ledger: tuple[int, ...]) -> None:
@@ -72,8 +90,6 @@ def strike(sim: Simulation, fault: Fault) -> None:
                 sim.at(sim.now + for_s, lambda rule=rule: sim.heal(rule))  # type: ignore[misc]  # bound now
         case "absent":
             sim.registry_down(for_s)
-        case _ if who == "client":
-            pass  # the client's process is the test's own
         case "freeze":
             sim.freeze(who, for_s)
         case "crash" | "drain":
