@@ -259,9 +259,9 @@ class ClientNode:
                 link = min(links, key=_outstanding) if len(links) > 1 else links[0]
                 effects.append(self._depart(job, group, sequences[start : start + share], link, now))
         effects += self._dispatch_suspects(job, links, now)
-        while (group := job.trials.next(job.rows) if job.trials else None) is not None:
-            link = group.before if group.before is not None and group.before in links else min(links, key=_outstanding)
-            effects.append(self._depart(job, group, group.sequences, link, now))
+        while job.trials and (trial := job.trials.next(job.rows)) is not None:
+            link = trial.before if trial.before is not None and trial.before in links else min(links, key=_outstanding)
+            effects.append(self._depart(job, trial, trial.sequences, link, now))
         return effects
 
     def _dispatch_suspects(self, job: Job, links: list[Link], now: int) -> list[Effect]:
