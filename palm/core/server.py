@@ -625,7 +625,7 @@ class ServerNode:
             return []
         suspect = link.instance.role != "leader"
         effects: list[Effect] = []
-        for (job, _), memory in self._memories.items():
+        for (job, *_), memory in self._memories.items():
             sequences = memory.exposed_to(event.peer) if job.client in self._callers else []
             for start in range(0, len(sequences), EXPOSED_AT_ONCE):
                 some = tuple(sequences[start : start + EXPOSED_AT_ONCE])
