@@ -362,7 +362,8 @@ def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmErro
     elif status == Status.EXPIRED:
         error = DeadlineExpired(f"message {sequence} to {where}: its deadline passed before its result came")
     elif status == Status.DEAD_LETTERED:
-        why = decode_failure(payload).text if payload else "the instances that took it died, or none answered"
+        failure = payload if isinstance(payload, Failure) else decode_failure(payload)
+        why = failure.text or "the instances that took it died, or none answered"
         error = DeadLettered(f"message {sequence} to {where}: its attempts are used up ({why})")
     elif status == Status.CANCELLED:
         error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")

@@ -12,9 +12,10 @@ from heapq import heappop, heappush
 from typing import Iterable, Sequence
 
 from palm.core.links import Link
-from palm.core.message import Header, JobId, Payload, Status
+from palm.core.message import Header, JobId, Payload, Peer, Status
 from palm.core.route import Route
 from palm.core.share import Gathering, Part
+from palm.core.trials import Trials
 from palm.core.window import Window
 
 RETRY_AFTER = 5_000_000_000
@@ -96,7 +97,9 @@ class Job:
         self.payloads: dict[int, bytes] = {}
         self.waiting: deque[Waiting] = deque()
         self.suspects: deque[Waiting] = deque()
-        self.deaths: dict[int, int] = {}
+        # Instances that died with a message, by their server: one host may take an instance of each stage with it.
+        self.deaths: dict[int, dict[str, list[Peer]]] = {}
+        self.trials: Trials[Waiting] = Trials()
         # What has come of messages that were split, until all of it has.
         self.gathering: dict[int, Gathering[PartEnd]] = {}
         self.gathered_bytes: dict[int, int] = {}
@@ -224,6 +227,14 @@ class Job:
             for sequence in group.sequences:
                 self.rows[sequence] = nowhere
         return list(groups.values())
+
+    def died_with(self, sequence: int, server: str, instance: Peer) -> list[Peer] | None:
+        """That instance is dead, and had the message: all of its server that had it. None where that was known."""
+        dead = self.deaths.setdefault(sequence, {}).setdefault(server, [])
+        if instance in dead:
+            return None
+        dead.append(instance)
+        return dead
 
     def flights(self) -> list[Flight]:
         """All that are under way, oldest attempt level first."""
