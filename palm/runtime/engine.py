@@ -110,6 +110,7 @@ class ClientEngine:
         window_bytes: int,
         deadline: int | None = None,
         at_most_once: bool = False,
+        trace: bytes = b"",
         endless: bool = False,
     ) -> None:
         """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this
@@ -123,12 +124,14 @@ class ClientEngine:
                 window_bytes=window_bytes,
                 deadline=deadline,
                 at_most_once=at_most_once,
+                trace=trace,
                 endless=endless,
             )
         )
 
-    def offer(self, number: int, payloads: list[bytes]) -> None:
-        self.driver.post_now(Offered(number, payloads))
+    def offer(self, number: int, payloads: list[bytes], deadline: int | None = None) -> None:
+        """`deadline`: nanoseconds that these have, where it is not the job's."""
+        self.driver.post_now(Offered(number, payloads, deadline))
 
     def source_ended(self, number: int) -> None:
         self.driver.post_now(SourceEnded(number))

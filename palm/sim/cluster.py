@@ -13,6 +13,8 @@ from palm.core.message import Peer
 from palm.errors import RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.inside import Inside, bind
+from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -27,6 +29,8 @@ from palm.wire.record import instances_prefix
 
 START_AGAIN = 500_000_000
 """A process that cannot start (no registry) is started again after this long (ns), as a supervisor would."""
+
+LOOK_AGAIN = 50_000_000
 
 
 @dataclass(slots=True)
@@ -97,6 +101,7 @@ class Cluster:
         server = spec.make()
         traits = traits_of(server)
         peer = host.transport.peer
+        inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
         self._lives[peer] = instance
         serving = instance.serving = Serving(
@@ -115,9 +120,11 @@ class Cluster:
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            inside=inside,
         )
+        bind(server, inside)
         self._note(EntryKind.STARTED, instance, peer)
-        host.on_crash(lambda dead: self._crashed(instance, dead))
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.CRASHED))
         host.spawn(self._begin(instance, host, serving), "start")
 
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
@@ -133,9 +140,24 @@ class Cluster:
         if instance.host is not None:
             instance.host.crash()
 
-    def _crashed(self, instance: Instance, host: Host) -> None:
+    def drain(self, instance: Instance) -> None:
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
+        host, serving = instance.host, instance.serving
+        if host is not None and serving is not None and host.alive:
+            host.spawn(self._drain(host, serving), "drain")
+
+    async def _drain(self, host: Host, serving: Serving) -> None:
+        while serving.registration is None or not serving.registration.registrations:
+            await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
+        await serving.drain()
+        await serving.aclose()
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.STOPPED))
+        self.world.kernel.call_soon(host.crash)  # nothing is left of it but the process
+
+    def _ended(self, host: Host, how: EntryKind) -> None:
+        instance = self._lives[host.transport.peer]
         instance.serving = None
-        self._note(EntryKind.CRASHED, instance, host.transport.peer)
+        self._note(how, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
@@ -154,6 +176,12 @@ class Cluster:
         return []
 
     # -- clients ------------------------------------------------------------------------------------------------------
+
+    def client_world(self, name: str, within: Host) -> ClientWorld:
+        """The world of a client that is part of the process `within`."""
+        from palm.sim.portal import SimWorld  # which is made of this file
+
+        return SimWorld(self, name, within.place, within)
 
     def client_host(self, name: str, place: str) -> Host:
         return self.world.host(name, place=place)
@@ -183,6 +211,8 @@ class Cluster:
     def left_open(self) -> list[str]:
         """What is still held for jobs that are over, in words. Nothing, where all is well."""
         found: list[str] = []
+        living = [engine for engine in self.engines.values() if engine.driver.is_open]
+        still_open = {job.id for engine in living for job in engine.node.jobs.values() if not job.ended}
         for engine in self.engines.values():
             for number, job in engine.node.jobs.items():
                 if job.rows or job.payloads or job.untaken:
@@ -193,5 +223,5 @@ class Cluster:
                     node = instance.serving.node
                     if node.in_flight:
                         found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
-                    found += [f"{instance.name} {what}" for what in node.held()]
+                    found += [f"{instance.name} {what}" for what in node.held(still_open)]
         return found

@@ -1,5 +1,5 @@
-"""What many results, branches, joins and reductions mean: checks on any client, whose cluster has `work`, `split` and
-`folded` twice, `zipped`, `ended`, `ordered` and `tens` once."""
+"""What many results, branches, joins and reductions mean: checks on any client, whose cluster has `work`, `split`,
+`crew` and `folded` twice, `zipped`, `ended`, `ordered` and `tens` once."""
 
 from __future__ import annotations
 
@@ -113,6 +113,18 @@ def a_handler_sees_its_message(client: Client) -> None:
         assert list(client.submit(job)) == [b"0 (0,) 1 1 False True", b"0 (1,) 1 1 False True"]
 
 
+def workers_of_a_butterfly_may_have_many_results_or_none(client: Client) -> None:
+    """Through their leader: generators, sync and async, None, and named outputs."""
+    expected = [b"%d.%dt" % (number, place) for number in range(12) for place in range(number)]
+    for function in ("count", "count_async"):
+        job = client.job(NUMBERS[:12], [f"crew.{function}", "work.tag"], ordered=True)
+        assert list(client.submit()) == expected
+        assert tuple(job.ledger) == (12, 12, 0, 0, 0, 0)
+    assert list(client.map(NUMBERS[:4], ["crew.odd", "crew.count"], ordered=True)) == [b"1.0", b"3.0", b"3.1", b"3.2"]
+    route = ["crew.sort", {"odd": ["work.tag"], "even": ["crew.count"]}]
+    assert list(client.map([b"1", b"2", b"3"], route, ordered=True)) == [b"1t", b"2.0", b"2.1", b"3t"]
+
+
 def a_reduction_is_the_serial_fold(client: Client) -> None:
     """One result for the whole job, of all messages in their order; for an empty job none."""
     job = client.job(NUMBERS * 20, ["work.tag", "folded.join"], window=64)
@@ -200,4 +212,5 @@ CHECKS: list[Check] = [
     what_cannot_be_folded_fails_alone,
     a_result_that_fails_behind_a_reduction_is_a_failure,
     a_reduction_in_a_wrong_place_is_refused,
+    workers_of_a_butterfly_may_have_many_results_or_none,
 ]

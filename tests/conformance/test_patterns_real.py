@@ -11,7 +11,8 @@ from tests.conformance.patterns import CHECKS, Check
 from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
-SERVERS = (("Work", 2), ("Split", 2), ("Folded", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1), ("Tens", 1))
+PAIRS = ("Work", "Split", "Crew", "Folded")
+SERVERS = [(name, 2) for name in PAIRS] + [(name, 1) for name in ("Zipped", "Ended", "Ordered", "Tens")]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from palm.core.folding import MAX_SPAN, Entry, Span
 from palm.core.message import (
     Batch,
     Control,
+    Exposed,
     Failure,
     Form,
     Header,
@@ -22,6 +23,7 @@ from palm.core.message import (
     Pull,
     Refused,
     Status,
+    Task,
     Welcome,
 )
 from palm.core.route import Stage
@@ -53,7 +55,8 @@ def headers(draw: st.DrawFn) -> Header:
     header = Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
     leg = Leg.NONE if header.is_result else draw(st.sampled_from(Leg))
     header = header.formed(draw(st.sampled_from(Form if leg else [Form.PLAIN, Form.TABLES])))
-    return header.on(leg, draw(UINT64)) if leg else header
+    task = draw(st.sampled_from([Task.RUN, Task.SCATTER])) if leg else Task.RUN
+    return header.on(leg, draw(UINT64)).doing(task, 0) if leg else header
 
 
 TABLES = st.lists(st.builds(Entry, st.binary(max_size=8), st.binary(max_size=20), UINT64, st.booleans()), max_size=4)
@@ -93,4 +96,5 @@ CONTROLS: st.SearchStrategy[Control] = st.one_of(
     st.builds(Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS),
     st.builds(Over, UINT64, UINT64),
     st.builds(Pull, UINT64, st.integers(0, 4_096)),
+    st.builds(Exposed, UINT64, UINT64, NAMES, PEERS, st.lists(UINT64, max_size=5).map(tuple), st.booleans()),
 )
