@@ -345,6 +345,9 @@ class ClientNode:
         job.root.progress_at = now
         taken, rest = self._chain.take(job, batch)
         effects += taken
+        had_tables = rest is not batch
+        if had_tables:
+            self._acquit(identity.number, job)
         if rest is None:
             return effects + self._after(identity.number, job, now)
         batch = rest
@@ -356,7 +359,7 @@ class ClientNode:
             payloads = [payloads[i] for i in keep]
             statuses = [statuses[i] for i in keep]
         if not sequences:
-            return effects + (self._after(identity.number, job, now) if taken else [])
+            return effects + (self._after(identity.number, job, now) if had_tables else [])
         job.window.answered(len(sequences))
         self._pauses.pop(identity.number, None)
         effects += self._outcomes(identity.number, job, sequences, payloads, statuses)
@@ -405,15 +408,18 @@ class ClientNode:
             effects = self._tell(number, job, sequences, payloads, statuses)
         else:
             effects = self._chain.outcomes(job, sequences, payloads, statuses)
-        if self._quarantine:
-            over = [
-                peer
-                for peer, (job_number, sequence) in self._quarantine.items()
-                if job_number == number and sequence not in job.rows
-            ]
-            for peer in over:
-                del self._quarantine[peer]
+        self._acquit(number, job)
         return effects
+
+    def _acquit(self, number: int, job: Job) -> None:
+        """Instances whose suspect has ended may have the next one."""
+        over = [
+            peer
+            for peer, (job_number, sequence) in self._quarantine.items()
+            if job_number == number and sequence not in job.rows
+        ]
+        for peer in over:
+            del self._quarantine[peer]
 
     def _tell(
         self, number: int, job: Job, sequences: list[int], payloads: list[Payload], statuses: Sequence[int] | None
