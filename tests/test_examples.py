@@ -116,6 +116,12 @@ def asks(client: Client) -> None:
     assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
 
 
+def reduce(client: Client) -> None:
+    """The words of some of the standard library, as a serial count has them."""
+    counted, serial = load("reduce/count.py").main(client, 6)
+    assert counted == serial and len(serial) > 1000
+
+
 WORKERS = ("--workers", "2")
 NUMBERS, WORK = Served("source/numbers.py"), Served("source/work.py")
 FLOW = [Served(f"flow/words.py:{name}") for name in ("Lines", "Tee", "Words")]
@@ -127,6 +133,7 @@ RUNS: dict[str, list[Example]] = {
     # Its other half, fragile.py, is the server of scenarios/butterfly/poison.yaml.
     "parallel": [Example([Served("parallel/primes.py", WORKERS, 3)], parallel)],
     "risk": [Example([Served("risk/futures.py", WORKERS, 3)], risk)],
+    "reduce": [Example([Served("reduce/words.py:Words"), Served("reduce/words.py:Count", WORKERS, 3)], reduce)],
     "source": [Example([NUMBERS, WORK], source)],
     "sink": [Example([NUMBERS, WORK, Served("sink/pairs.py"), Served("sink/pairs.py:Book")], sink)],
     "flow": [Example(FLOW, flow)],
