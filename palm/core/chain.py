@@ -214,11 +214,13 @@ class Chain:
         return effects
 
     def _close(self, job: Job, account: Account) -> list[Effect]:
-        """All that a group gave has ended: for each result that ended badly one of its messages has, too."""
+        """All that a group gave has ended: for each result that ended badly one of its messages has, too, and the
+        others are delivered."""
         assert job.phase is not None, "groups are of a phase"
         group = account.group
         job.phase.absorbed -= group.absorbed
-        bad = account.ends[: group.absorbed]
+        # Without any result, none of its messages came to one.
+        bad = account.ends[: group.absorbed] if group.end is None else [group.end[1]] * group.absorbed
         if job.parent is not None:
             return self._settle(job.parent, range(group.first, group.stop), _padded(bad, group.stop - group.first))
         ends = {status: bad.count(status) for status in dict.fromkeys(bad)}

@@ -28,13 +28,6 @@ class Account:
     pending: int
     ends: list[int] = field(default_factory=list)
 
-    def settled(self) -> list[int]:
-        """How its messages end: one for each result that did not end well, as far as there are so many; the others are
-        delivered."""
-        absorbed = self.group.absorbed
-        ends = self.ends[:absorbed]
-        return ends + [Status.OK] * (absorbed - len(ends))
-
 
 class Emission(NamedTuple):
     """A message of the next phase that is not sent yet."""
