@@ -426,7 +426,8 @@ class ClientNode:
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):
-            if job.route[0].server == event.server:
+            # What one that drained had is with the next stage: to ask another one for it would run it again.
+            if job.route[0].server == event.server and not (link.instance.draining and len(job.route) > 1):
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], link, clean)
             effects += self._dispatch(job, now)
             effects += self._demand(number, job)

@@ -255,6 +255,10 @@ class Pull(NamedTuple):
     credit: int
 
 
+class Leave(NamedTuple):
+    """To an instance: drain, and end."""
+
+
 class Exposed(NamedTuple):
     """From a stage to the client: these of its messages went on from here to an instance that is gone without having
     drained. Each may have been lost there, or be further on, or have ended. A hint: it may itself be lost."""
@@ -268,7 +272,7 @@ class Exposed(NamedTuple):
     """One of them may be what ended it. A leader runs nothing itself: what it had is not suspect."""
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed | Leave
 
 PROTOCOL_VERSION = 1
 

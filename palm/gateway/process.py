@@ -82,6 +82,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     from palm.net.transport import TransportSettings, ZmqTransport
 
     server = make()
+    stop = _on_signals()
     if options.db:
         os.makedirs(options.db, exist_ok=True)
         object.__setattr__(server, "db", options.db)
@@ -108,8 +109,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         ),
         log=log.info,
         on_term=getattr(server, "on_term", None),
+        on_retire=lambda: _set(stop),
     )
-    stop = _on_signals()
     try:
         address = await serving.start()
         say(

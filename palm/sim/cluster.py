@@ -38,6 +38,8 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+    leaves: bool = False
+    """Its present life was asked to end in good order."""
 
     @property
     def name(self) -> str:
@@ -98,6 +100,7 @@ class Cluster:
         traits = traits_of(server)
         peer = host.transport.peer
         instance.host = host
+        instance.leaves = False
         self._lives[peer] = instance
         serving = instance.serving = Serving(
             host,
@@ -114,6 +117,7 @@ class Cluster:
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            on_retire=lambda: self.drain(instance),
         )
         self._note(EntryKind.STARTED, instance, peer)
         host.on_crash(lambda dead: self._crashed(instance, dead))
@@ -132,9 +136,23 @@ class Cluster:
         if instance.host is not None:
             instance.host.crash()
 
+    def drain(self, instance: Instance) -> None:
+        """Ask its present life to end in good order, as by SIGTERM. Harmless when it is down, or leaves already."""
+        host, serving = instance.host, instance.serving
+        if host is None or serving is None or not instance.is_up or instance.leaves:
+            return
+        instance.leaves = True
+        host.spawn(self._leave(host, serving), "drain")
+
+    async def _leave(self, host: Host, serving: Serving) -> None:
+        await serving.drain()
+        await serving.aclose()
+        self.world.kernel.call_soon(host.crash)
+
     def _crashed(self, instance: Instance, host: Host) -> None:
         instance.serving = None
-        self._note(EntryKind.CRASHED, instance, host.transport.peer)
+        kind = EntryKind.STOPPED if instance.leaves else EntryKind.CRASHED
+        self._note(kind, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)

@@ -120,6 +120,10 @@ class Simulation:
         """Kill that instance, as by SIGKILL. Harmless when it is down."""
         self.cluster.crash(self.instance(name))
 
+    def drain(self, name: str) -> None:
+        """Tell that instance to finish what it has and leave, as by SIGTERM. Harmless when it is down."""
+        self.cluster.drain(self.instance(name))
+
     def restart(self, name: str) -> None:
         """Start it again; one that runs is killed first."""
         instance = self.instance(name)

@@ -396,6 +396,18 @@ def test_what_was_with_a_lost_later_stage_is_asked_for_again_at_once() -> None:
     assert sequences == [0] and 0 in before[peer]
 
 
+def test_what_a_drained_first_stage_has_handed_on_is_not_asked_for_again() -> None:
+    """It is with the next stage; where it is not after all, the retry time finds out. Nothing has an unknown fate."""
+    client = two_stages(b"a", b"b", at_most_once=True)
+    for index in (0, 1):
+        client.post(InstanceUp(instance_of("one", index, draining=True)))
+        client.down("one", index)
+    client.up("one", 2)
+    assert client.delivered() == [] and len(client.node.jobs[1].rows) == 2
+    client.answer(0, 1, peer=TWO)
+    assert client.ledger().failed == 0 and len(client.delivered()) == 2
+
+
 def test_what_a_lost_leader_had_is_asked_for_again_and_not_suspected() -> None:
     """It ran nothing itself: all together, and no death is counted."""
     client = two_stages(*[b"x"] * 40)
