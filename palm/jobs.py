@@ -57,6 +57,7 @@ class Job:
         window: int = 1024,
         window_bytes: int = 64 * 1024 * 1024,
         max_payload_bytes: int = 32 * 1024 * 1024,
+        trace: bytes = b"",
     ) -> None:
         if errors not in ("raise", "yield", "skip"):
             raise ValueError(f"errors is {errors!r}; it takes 'raise', 'yield' or 'skip'")
@@ -69,6 +70,7 @@ class Job:
         self.window = window
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
+        self.trace = trace
         self.number: int | None = None
         self.was_submitted = False
         self.is_ready = False
@@ -113,6 +115,7 @@ class Job:
             window_bytes=self.window_bytes,
             deadline=None if self.deadline_s is None else int(self.deadline_s * 1e9),
             at_most_once=self.at_most_once,
+            trace=self.trace,
         )
 
     def pop(self) -> Outcome | None:

@@ -105,7 +105,9 @@ class ClientNode:
         identity = JobId(self.peer, self.incarnation, event.number)
         self._next_job = max(self._next_job, event.number + 1)
         window = Window(event.window, event.window_bytes)
-        self.jobs[event.number] = Job(identity, event.route, window, event.deadline, event.at_most_once, now)
+        self.jobs[event.number] = Job(
+            identity, event.route, window, event.deadline, event.at_most_once, now, event.trace
+        )
         effects: list[Effect] = []
         for stage in event.route:
             if stage.server not in self._followed:
@@ -179,7 +181,7 @@ class ClientNode:
         job = self.jobs.get(event.number)
         if job is None or job.ended:
             return []
-        job.accept(event.payloads, now)
+        job.accept(event.payloads, now, event.deadline)
         return self._dispatch(job, now) + self._demand(event.number, job)
 
     def _taken(self, event: Taken) -> list[Effect]:

@@ -7,7 +7,7 @@ nothing else: a message is the client's, and the client sends it again when this
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Container, Sequence
 
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Send, Tell
 from palm.core.event import (
@@ -185,9 +185,13 @@ class ServerNode:
     def has_dialed(self, peer: Peer) -> bool:
         return peer in self._links
 
-    def held(self) -> list[str]:
-        """What it holds for jobs, in words: nothing once all of them are over."""
-        held = [f"remembers {len(memory)} messages of job {key[0].number}" for key, memory in self._memories.items()]
+    def held(self, still_open: Container[JobId] = ()) -> list[str]:
+        """What it holds for jobs, but for those that are open, in words: nothing once all others are over."""
+        held = [
+            f"remembers {len(memory)} messages of job {key[0].number}"
+            for key, memory in self._memories.items()
+            if key[0] not in still_open
+        ]
         return held + ([f"holds {self._parked_items} answers back"] if self._parked_items else [])
 
     # -- links --------------------------------------------------------------------------------------------------------
