@@ -13,6 +13,7 @@ from palm.core.message import Instance
 from palm.core.route import RouteText
 from palm.errors import ClientClosed, PalmError
 from palm.jobs import Errors, FeedMaker, Job
+from palm.runtime.draining import Departure
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
@@ -169,6 +170,11 @@ class AsyncClient:
     async def survey(self) -> list[Standing]:
         """Every instance, and how it says that it stands: dials each of them, and takes a second or two."""
         return await _perform(self._session.survey)
+
+    async def drain(self, server: str, *, instance: str = "", timeout: float = 35.0) -> list[Departure]:
+        """Have all instances of `server` finish what they have and leave, or the one whose id begins with `instance`.
+        Waits for them; how far each is after `timeout` seconds at most."""
+        return await _perform(lambda open: self._session.drain(open, server, instance, timeout))
 
 
 class AsyncResults(AsyncIterator[bytes]):

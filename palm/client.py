@@ -13,6 +13,7 @@ from palm.core.route import RouteText
 from palm.errors import PalmError
 from palm.jobs import Errors, Job
 from palm.ports.host import Gate
+from palm.runtime.draining import Departure
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
@@ -183,6 +184,11 @@ class Client:
     def survey(self) -> list[Standing]:
         """Every instance, and how it says that it stands: dials each of them, and takes a second or two."""
         return self._perform(self._session.survey)
+
+    def drain(self, server: str, *, instance: str = "", timeout: float = 35.0) -> list[Departure]:
+        """Have all instances of `server` finish what they have and leave, or the one whose id begins with `instance`.
+        Waits for them; how far each is after `timeout` seconds at most."""
+        return self._perform(lambda open: self._session.drain(open, server, instance, timeout))
 
     def _perform(self, steps: Callable[[Open], Steps[Value]]) -> Value:
         gate = self._session.world.gate()

@@ -17,6 +17,7 @@ from palm.core.names import check_name
 from palm.core.route import Route, RouteText, parse_route
 from palm.errors import BadRequest, NoSuchServer, PalmError, PayloadTooLarge, WaitTimeout, did_you_mean
 from palm.jobs import Errors, FeedMaker, Job, closed
+from palm.runtime.draining import Departure, drain
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing, survey
@@ -328,6 +329,13 @@ class Session:
         """Every instance, and how it says that it stands."""
         engine = yield from self.connect(open)
         return (yield from self.run(open, lambda: survey(engine)))
+
+    def drain(self, open: Open, server: str, instance: str, timeout: float) -> Steps[list[Departure]]:
+        """Have instances of a server drain and leave; how far each is after `timeout` seconds at most."""
+        patience = round((check_seconds("timeout", timeout) or 0) * 1e9)
+        check_name("server", server)
+        engine = yield from self.connect(open)
+        return (yield from self.run(open, lambda: drain(engine, server, instance, patience)))
 
     def no_such_server(self, open: Open, missing: list[str], waited_s: float) -> Steps[PalmError]:
         """The error for a route whose servers did not appear: what exists, and which name is near."""
