@@ -17,7 +17,7 @@ from palm.runtime.draining import Departure
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
-from palm.session import CLOSED_S, Open, Session, Steps, open_world
+from palm.session import CLOSED_S, Open, Session, Steps, letters_in, open_world
 from palm.turns import Turns
 
 FAIR = 128
@@ -50,6 +50,7 @@ class AsyncClient:
         ca: str = "",
         cert: str = "",
         key: str = "",
+        dead_letters: str | None = None,
         world: World | None = None,
     ) -> None:
         self._session = Session(
@@ -62,6 +63,7 @@ class AsyncClient:
             window=window,
             window_bytes=window_bytes,
             max_payload_bytes=max_payload_bytes,
+            letters=None if world is not None and dead_letters is None else letters_in(dead_letters, namespace),
         )
 
     @classmethod

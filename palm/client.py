@@ -17,7 +17,7 @@ from palm.runtime.draining import Departure
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
-from palm.session import Open, Session, Steps, open_world
+from palm.session import Open, Session, Steps, letters_in, open_world
 from palm.turns import Turns
 
 Value = TypeVar("Value")
@@ -28,8 +28,9 @@ class Client:
 
     `etcd` is an endpoint `host:port`, several separated by commas, or a sequence of them; default: the environment
     variable PALM_ETCD, then 127.0.0.1:2379. `namespace` is the cluster. `timeout` (seconds) is the default for all that
-    waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter. It
-    connects at the first use. Safe to use from several threads; each job belongs to one.
+    waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter.
+    `dead_letters` is the folder in which dead letters are kept for `palm dlq` (default: PALM_DLQ, then palm in the
+    user's state directory; "" keeps none). It connects at the first use. Safe to use from several threads; each job belongs to one.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Client:
         ca: str = "",
         cert: str = "",
         key: str = "",
+        dead_letters: str | None = None,
         world: World | None = None,
     ) -> None:
         self._session = Session(
@@ -60,6 +62,7 @@ class Client:
             window=window,
             window_bytes=window_bytes,
             max_payload_bytes=max_payload_bytes,
+            letters=None if world is not None and dead_letters is None else letters_in(dead_letters, namespace),
         )
 
     @classmethod

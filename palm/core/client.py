@@ -27,7 +27,19 @@ from palm.core.event import (
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
 from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
 from palm.core.links import Link, Links
-from palm.core.message import Batch, Exposed, Failure, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.message import (
+    Batch,
+    Buried,
+    Exposed,
+    Failure,
+    JobId,
+    Over,
+    Payload,
+    Peer,
+    Pong,
+    Status,
+    results_bytes,
+)
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
@@ -356,6 +368,13 @@ class ClientNode:
         payloads: list[Payload],
         statuses: Sequence[int] | None,
     ) -> list[Effect]:
+        if statuses is not None and Status.DEAD_LETTERED in statuses:
+            payloads = [
+                Buried(job.payloads[sequence], evidence)  # type: ignore[arg-type]  # with that status it is a failure
+                if status == Status.DEAD_LETTERED
+                else evidence
+                for sequence, evidence, status in zip(sequences, payloads, statuses, strict=True)
+            ]
         job.end(sequences)
         ends = job.ends
         if statuses is None or not any(statuses):

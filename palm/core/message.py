@@ -164,9 +164,18 @@ class PartFailed(NamedTuple):
 Joined = tuple[bytes | None | PartFailed, ...]
 """What came back together of one message; None for a part that was filtered out."""
 
-Payload = bytes | Failure | Split | Results | Joined
+class Buried(NamedTuple):
+    """What a client has of a message that is dead-lettered."""
+
+    payload: bytes
+    failure: bytes | Failure
+    """The evidence."""
+
+
+Payload = bytes | Failure | Split | Results | Joined | Buried
 """What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled). A Split and
-Results stand with `Status.MANY`; Joined is for the function that joins."""
+Results stand with `Status.MANY`; Joined is for the function that joins; Buried stands with `Status.DEAD_LETTERED` in a
+client."""
 
 
 def results_bytes(payload: Payload, status: int) -> int:
