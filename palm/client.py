@@ -30,7 +30,8 @@ class Client:
     variable PALM_ETCD, then 127.0.0.1:2379. `namespace` is the cluster. `timeout` (seconds) is the default for all that
     waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter.
     `dead_letters` is the folder in which dead letters are kept for `palm dlq` (default: PALM_DLQ, then palm in the
-    user's state directory; "" keeps none). It connects at the first use. Safe to use from several threads; each job belongs to one.
+    user's state directory; "" keeps none). It connects at the first use. Safe to use from several threads; each job
+    belongs to one.
     """
 
     def __init__(
