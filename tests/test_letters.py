@@ -75,11 +75,11 @@ def test_a_file_that_is_no_store_is_said(tmp_path: Path) -> None:
 
 def test_the_folder_is_the_named_one_or_that_of_the_users_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """PALM_DLQ, then XDG_STATE_HOME, then ~/.local/state."""
-    monkeypatch.setenv("PALM_DLQ", "/named")
-    assert default_folder() == "/named"
+    monkeypatch.setenv("PALM_DLQ", "named")
+    assert default_folder() == "named"
     monkeypatch.delenv("PALM_DLQ")
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert default_folder() == "/state/palm"
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    assert default_folder() == "state/palm"
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert default_folder() == "/home/me/.local/state/palm"
+    monkeypatch.setenv("HOME", "mine")
+    assert default_folder() == "mine/.local/state/palm"
