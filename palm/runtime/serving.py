@@ -104,7 +104,8 @@ class Serving:
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
-        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry."""
+        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry,
+        NameTaken where another kind serves under the name."""
         settings, host = self._settings, self.host
         self.driver.start()
         address = host.transport.bind()
@@ -126,6 +127,7 @@ class Serving:
             ttl_s=settings.lease_ttl_s,
             renew=settings.renew,
             log=self._log,
+            claims=(settings.cluster, self._record),
         )
         await self.registration.start()
         if settings.kind in PARALLEL:

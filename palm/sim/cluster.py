@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-from palm.errors import RegistryError
+from palm.errors import NameTaken, RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.inside import Inside, bind
@@ -42,6 +42,8 @@ class Instance:
     host: Host | None = None
     leaves: bool = False
     """Its present life was asked to end in good order."""
+    refused: NameTaken | None = None
+    """Why it could not start."""
 
     @property
     def name(self) -> str:
@@ -131,6 +133,10 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
+        except NameTaken as error:
+            # As a process that says so and ends: trying again would not help.
+            instance.refused = error
+            self.world.kernel.call_soon(host.crash)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)

@@ -36,6 +36,11 @@ def leader_key(cluster: str, server: str) -> str:
     return f"/palm/{cluster}/leaders/{server}"
 
 
+def kind_key(cluster: str, server: str) -> str:
+    """Holds the kind of all instances of a server. Written with each of their records, under the same lease."""
+    return f"/palm/{cluster}/kinds/{server}"
+
+
 def client_key(cluster: str, peer: Peer) -> str:
     return f"/palm/{cluster}/clients/{peer}"
 
