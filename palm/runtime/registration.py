@@ -132,11 +132,12 @@ class Registration:
             if other is not None:
                 await self._give_back(lease)
                 raise _name_taken(instance, other, self._ttl_s)
-            guard = (
-                Compare(key=key, target="mod", value=holder[0].mod_revision)
-                if holder
-                else Compare(key=key, target="version", value=0)
-            )
+            if not holder:
+                guard = Compare(key=key, target="version", value=0)
+            elif holder[0].value == kind:
+                guard = Compare(key=key, target="value", value=kind)  # however many come in this moment
+            else:
+                guard = Compare(key=key, target="mod", value=holder[0].mod_revision)
 
     async def _transact(self, guard: Compare, puts: list[Put], looks: list[Get]) -> Committed:
         for _ in range(REPEATS - 1):
@@ -193,6 +194,6 @@ def _of_another_kind(records: tuple[Record, ...], instance: Instance) -> Instanc
 def _name_taken(instance: Instance, other: Instance, ttl_s: int) -> NameTaken:
     return NameTaken(
         f"{instance.server!r} is a {other.kind}: {other.peer} on {other.host or other.address} (pid {other.pid}) "
-        f"serves {', '.join(other.functions)} under that name, and this is a {instance.kind}. Choose another name, or let "
+        f"serves {', '.join(other.functions)} under that name; this is a {instance.kind}. Choose another name, or let "
         f"them leave first (palm drain {instance.server}; one that died is gone after {ttl_s} s)"
     )
