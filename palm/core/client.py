@@ -25,7 +25,7 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
-from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
+from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place, unfit
 from palm.core.links import Link, Links
 from palm.core.message import (
     Batch,
@@ -169,6 +169,11 @@ class ClientNode:
                 return BadRequest(
                     f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
                 )
+        for stage in sorted({*route.within, *route.branches}):
+            instances = [link.instance for link in self._links.of(route[stage].server).values()]
+            text = next(filter(None, (unfit(route, stage, instance) for instance in instances)), "")
+            if text:
+                return BadRequest(text)
         return None
 
     def missing(self, number: int) -> list[str]:

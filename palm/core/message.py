@@ -308,6 +308,10 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+    join: str = ""
+    """How a sink joins; others say nothing."""
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The names that results of a function may have, for functions that declare them."""
 
     @property
     def takes_messages(self) -> bool:

@@ -109,6 +109,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             kind=traits.kind,
             join=traits.join,
             consume=traits.consume,
+            outputs=traits.outputs,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),

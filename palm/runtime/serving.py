@@ -10,7 +10,7 @@ from typing import Callable, Mapping
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
 from palm.core.event import DrainAsked
-from palm.core.joins import Join
+from palm.core.joins import SINK, Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
 from palm.ports.host import Host
@@ -43,7 +43,8 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
-    """These three are a server class's own: `palm.runtime.traits`."""
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """These four are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -115,6 +116,8 @@ class Serving:
             address=address,
             functions=tuple(self._functions),
             kind=settings.kind,
+            join=settings.join if settings.kind == SINK else "",
+            outputs=tuple(one for one in settings.outputs if one[0] in self._functions),
             host=host.name,
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,

@@ -120,6 +120,7 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                outputs=traits.outputs,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
