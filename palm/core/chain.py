@@ -14,7 +14,7 @@ from palm.core.effect import Absorbed, Deliver, Effect, Settled
 from palm.core.folding import REDUCE, Entry, Span
 from palm.core.jobs import Ends, Job
 from palm.core.links import Links
-from palm.core.message import Batch, Failure, Form, JobId, Payload, Status, results_bytes
+from palm.core.message import Batch, Buried, Failure, Form, JobId, Payload, Status, results_bytes
 from palm.core.phases import DELIVERED, Account, Emission, Phase, in_order
 from palm.core.reduction import MOST_HELD, Group, Round
 from palm.core.route import Branching, Route, cut_route
@@ -194,6 +194,9 @@ class Chain:
         if not sequences:
             return []
         payloads = [() if end == Status.EMPTY else payload for payload, end in zip(payloads, ends, strict=True)]
+        if emitted:
+            # The caller's route is not theirs: nobody could replay them.
+            payloads = [payload.failure if isinstance(payload, Buried) else payload for payload in payloads]
         ends = [Status.MANY if end == Status.EMPTY else end for end in ends]
         root = job.root
         root.untaken += len(sequences)

@@ -66,6 +66,11 @@ class Drained:
 
 
 @dataclass(slots=True)
+class Retire:
+    """Somebody asks this instance to drain and end, as SIGTERM would."""
+
+
+@dataclass(slots=True)
 class Stand:
     """Show in the registry what this instance is from now on; `term` where it leads."""
 
@@ -140,6 +145,7 @@ Effect = (
     | Invoke
     | Abandon
     | Drained
+    | Retire
     | Stand
     | Ready
     | Demand
