@@ -116,4 +116,3 @@ class _Gathered:
 
     def outcome(self) -> bytes | Status | Split:
         return self._outlets.whole(self._results)
-

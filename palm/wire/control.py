@@ -69,7 +69,7 @@ def decode_control(raw: bytes) -> ControlWord:
                 raise BadFrame("a refusal for a reason that this release does not know") from error
             return Refused(why, control.refused.text[:_LONGEST_TEXT])
         case "pull":
-            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT))
+            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT), control.pull.has)
         case "over":
             if not (
                 control.over.pipeline.isascii() and control.over.pipeline.isdigit() and len(control.over.pipeline) <= 20

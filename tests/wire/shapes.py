@@ -83,5 +83,5 @@ CONTROLS: st.SearchStrategy[Control] = st.one_of(
         Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS
     ),
     st.builds(Over, UINT64, UINT64),
-    st.builds(Pull, UINT64, st.integers(0, 4_096)),
+    st.builds(Pull, UINT64, st.integers(0, 4_096), st.integers(0, 2**32 - 1)),
 )
