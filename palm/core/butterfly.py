@@ -200,6 +200,8 @@ class ButterflyNode:
         return effects
 
     def _hand_out(self, lead: Lead, now: int) -> list[Effect]:
+        self.server.counters.stale += lead.stale
+        lead.stale = 0
         effects, expired = lead.hand_out(now)
         for effect in effects:
             if isinstance(effect, Invoke):
@@ -234,10 +236,7 @@ class ButterflyNode:
             self.server.counters.stale += len(batch)
             return []
         self.lead.heard(worker, now)
-        effects = self._settle(self.lead.answered(worker, batch, now), now)
-        self.server.counters.stale += self.lead.stale
-        self.lead.stale = 0
-        return effects
+        return self._settle(self.lead.answered(worker, batch, now), now)
 
     def _heard(self, event: Heard, now: int) -> list[Effect]:
         effects: list[Effect] = []

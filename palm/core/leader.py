@@ -51,7 +51,8 @@ class Lead:
         self._heard_at: dict[Peer, int] = {}
         self._beat_at = now + BEAT
         self._alone_since = now
-        self._next_local = -1
+        # Of no other term: what two executions make of a message is told apart by it (`palm.core.share.fork_of`).
+        self._next_local = -1 - (term << 32)
         # What the leader itself runs: by ticket, the header and how many are left of it.
         self._local: dict[int, tuple[Header, int]] = {}
         self._legs: dict[Header, Header] = {}

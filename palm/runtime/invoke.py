@@ -13,7 +13,7 @@ from typing import Any
 
 from palm.core.effect import Invoke
 from palm.core.event import Finished
-from palm.core.message import Failure, Header, JobId, Payload, Peer, Split, Status
+from palm.core.message import Failure, Header, JobId, Payload, Peer, Split, Status, Task
 from palm.core.route import branches_after
 from palm.core.share import fork_of
 from palm.core.spread import targets_of
@@ -22,6 +22,9 @@ from palm.runtime.envelope import CURRENT, Work
 from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
 
 Function = Callable[[bytes], Any]
+
+HOOK_OF: dict[int, str] = {Task.SCATTER: "scatter", Task.GATHER: "gather"}
+"""The user's own methods that do what is no function of a route."""
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
@@ -44,6 +47,7 @@ class Invoker:
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
         results_bytes: int = MAX_RESULTS_BYTES,
+        hooks: Mapping[str, Function] | None = None,
     ) -> None:
         self.begins = begins
         self.consume = consume
@@ -51,10 +55,10 @@ class Invoker:
         self._host = host
         self._server = server
         self._peer = peer
-        self._functions = dict(functions)
+        self._functions = {**functions, **(hooks or {})}
         self._async = {
             name
-            for name, function in functions.items()
+            for name, function in self._functions.items()
             if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         }
         self._post = post
@@ -73,7 +77,7 @@ class Invoker:
     def invoke(self, effect: Invoke) -> None:
         batch = effect.batch
         job = batch.header.job
-        name = batch.header.target.function
+        name = HOOK_OF.get(batch.header.task) or batch.header.target.function
         call = _Call(self, name, effect)
         self._open.setdefault(job, {})[call] = None
         if name in self._async:
@@ -116,12 +120,15 @@ class Invoker:
 
     def outlets(self, effect: Invoke) -> Outlets:
         """Where what the function makes of these messages may go."""
-        header = effect.batch.header
+        header, fork = effect.batch.header, fork_of(self._peer, effect.ticket)
+        if header.task in (Task.SCATTER, Task.PART):
+            # Back to the leader, whatever is behind this stage.
+            return Outlets([header.stage], (), self.max_payload_bytes, fork, self._results_bytes)
         return Outlets(
             targets_of(header),
             branches_after(header.route, header.stage),
             self.max_payload_bytes,
-            fork_of(self._peer, effect.ticket),
+            fork,
             self._results_bytes,
         )
 
@@ -160,7 +167,19 @@ class Invoker:
 class _Call:
     """One Invoke under way. Items are indices into its batch."""
 
-    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "abandoned", "_payloads", "_work", "_plain")
+    __slots__ = (
+        "invoker",
+        "name",
+        "effect",
+        "function",
+        "first",
+        "left",
+        "abandoned",
+        "_payloads",
+        "_work",
+        "_plain",
+        "_task",
+    )
 
     def __init__(self, invoker: Invoker, name: str, effect: Invoke) -> None:
         self.invoker = invoker
@@ -172,7 +191,13 @@ class _Call:
         self.abandoned = False
         self._payloads = effect.batch.payloads
         self._work = Work(effect.batch, effect.expires, invoker.now)
-        self._plain = not invoker.consume and not branches_after(effect.batch.header.route, effect.batch.header.stage)
+        self._plain = self._is_plain(effect.batch.header)
+
+    def _is_plain(self, header: Header) -> bool:
+        """One result of bytes is the outcome as it is."""
+        if header.task in (Task.SCATTER, Task.PART):
+            return header.task == Task.PART
+        return not self.invoker.consume and not branches_after(header.route, header.stage)
 
     def attempt(self, index: int) -> int:
         attempts = self.effect.batch.attempts
@@ -204,7 +229,8 @@ class _Call:
             # What is plain needs no more calls.
             if type(result) is bytes and self._plain and len(result) <= invoker.max_payload_bytes:
                 return result
-            return self._judged(invoker.outlets(self.effect).collect(result))
+            outlets = invoker.outlets(self.effect)
+            return self._judged(outlets.collect(result), outlets)
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
@@ -222,14 +248,20 @@ class _Call:
             answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             outlets = invoker.outlets(self.effect)
             if isinstance(answer, AsyncIterator):
-                return self._judged(await outlets.collect_async(answer))
-            return self._judged(outlets.collect(await answer))
+                return self._judged(await outlets.collect_async(answer), outlets)
+            return self._judged(outlets.collect(await answer), outlets)
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
             return invoker.raised(self.name, error, self.attempt(index))
 
-    def _judged(self, outcome: bytes | Status | Split) -> bytes | Status | Split:
+    def _judged(self, outcome: bytes | Status | Split, outlets: Outlets) -> bytes | Status | Split:
+        task = self.effect.batch.header.task
+        if task == Task.SCATTER and isinstance(outcome, bytes):
+            return outlets.split(outcome)
+        if task == Task.PART and isinstance(outcome, Split):
+            text = f"gave {len(outcome.results)} results for one part, gather takes one of each: join them"
+            raise Refused("BAD_RESULT", "TypeError", text)
         return Status.EMPTY if self.invoker.consume else outcome
 
     def done(self, outcomes: list[Any]) -> None:

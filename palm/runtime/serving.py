@@ -12,6 +12,7 @@ from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
 from palm.core.event import DrainAsked
 from palm.core.joins import Join
 from palm.core.message import Instance
+from palm.core.scatter import Policy
 from palm.core.server import ServerNode
 from palm.ports.host import Host
 from palm.runtime.directory import Directory
@@ -24,7 +25,7 @@ from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
 
-PARALLEL = frozenset({"ButterflyServer"})
+PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
 
 
@@ -34,7 +35,8 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
-    """These three are a server class's own: `palm.runtime.traits`."""
+    scatter: Policy | None = None
+    """These four are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -55,9 +57,10 @@ class Serving:
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
+        hooks: Mapping[str, Function] | None = None,
     ) -> None:
         """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader."""
+        leader. `hooks` is what its kind of server needs beside functions, by name."""
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -84,6 +87,7 @@ class Serving:
             consume=settings.consume,
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
+            hooks=hooks,
         )
 
     async def start(self) -> str:
@@ -184,6 +188,7 @@ def _node(
             max_in_flight=settings.max_in_flight,
             now=host.now(),
             concurrent=any(map(inspect.iscoroutinefunction, functions.values())),
+            scatter=settings.scatter,
         )
     return ServerNode(
         peer=host.transport.peer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from palm.core.joins import JOINS, Join
+from palm.core.scatter import PARTIALS, Policy
 from palm.errors import BadRequest
 
 
@@ -12,12 +13,16 @@ class Traits(NamedTuple):
     kind: str
     join: Join = "arrival"
     consume: bool = False
+    scatter: Policy | None = None
+    """Of a ScatterGatherServer."""
 
 
 def traits_of(server: object) -> Traits:
-    """`BadRequest` where a sink asks for a way of joining that there is none of."""
+    """`BadRequest` where a sink asks for a way of joining that there is none of, or a scatter-gather for a policy."""
     name = type(server).__name__
     kind = getattr(server, "kind", name)
+    if kind == "ScatterGatherServer":
+        return Traits(kind, scatter=_policy(server, name))
     if kind != "SinkServer":
         return Traits(kind)
     wanted = getattr(server, "join", "arrival")
@@ -25,3 +30,13 @@ def traits_of(server: object) -> Traits:
         if join == wanted:
             return Traits(kind, join, bool(getattr(server, "consume", False)))
     raise BadRequest(f"class {name} has join = {wanted!r}; a sink joins by one of {', '.join(map(repr, JOINS))}")
+
+
+def _policy(server: object, name: str) -> Policy:
+    wanted, seconds = getattr(server, "partial", "fail"), getattr(server, "part_deadline", None)
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
+        raise BadRequest(f"class {name} has part_deadline = {seconds!r}; it is a time in seconds above 0, or None")
+    for partial in PARTIALS:
+        if partial == wanted:
+            return Policy(partial=partial, part_deadline=None if seconds is None else round(seconds * 1e9))
+    raise BadRequest(f"class {name} has partial = {wanted!r}; it is one of {', '.join(map(repr, PARTIALS))}")

@@ -12,7 +12,7 @@ from typing import Callable, Mapping, Sequence
 from palm.core.message import Peer
 from palm.errors import RegistryError
 from palm.runtime.engine import ClientEngine
-from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.functions import functions_of, hooks_of, listed_by_default
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -83,6 +83,7 @@ class Cluster:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
         functions_of(spec.make(), spec.functions or listed_by_default(spec.make()))
         traits_of(spec.make())
+        hooks_of(spec.make())
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
@@ -110,10 +111,12 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                scatter=traits.scatter,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            hooks=hooks_of(server),
         )
         self._note(EntryKind.STARTED, instance, peer)
         host.on_crash(lambda dead: self._crashed(instance, dead))
