@@ -1,6 +1,6 @@
-"""Which words of a line are the longest: a part for each word, and a check that all of them came back.
+"""How long each word of a line is: a part for each word, and their lengths in the order of the line.
 
-    palm run examples/scatter/count.py --workers 2
+    palm run examples/scatter/words.py --workers 2
     palm call words.count "the quick brown fox"
 """
 
