@@ -88,6 +88,7 @@ class Open:
         "task",
         "fork",
         "parts",
+        "due",
         "came",
         "size",
         "failure",
@@ -103,6 +104,8 @@ class Open:
         self.task = Task.SCATTER
         self.fork = 0
         self.parts: list[int] = []
+        self.due: int | None = None
+        """When its parts must have come, where that is before the message itself expires."""
         self.came: dict[int, bytes | None | PartFailed] = {}
         self.size = 0
         self.failure: tuple[Failure, int] | None = None
@@ -112,7 +115,8 @@ class Open:
         self.task = task
         header = self.header.doing(task, items[0])
         attempts = None if self.attempt == 1 else [self.attempt] * len(items)
-        return Todo(self.ticket, Batch(header, self.watermark, items, payloads, None, attempts), self.expires)
+        expires = self.expires if task != Task.PART or self.due is None else self.due
+        return Todo(self.ticket, Batch(header, self.watermark, items, payloads, None, attempts), expires)
 
     def waiting(self) -> tuple[Header, list[int]]:
         """The tasks that it waits for."""
@@ -197,27 +201,34 @@ class Scatter:
         row.fork = payload.fork
         # Also one alone: what runs a part can tell its number.
         row.parts = [Part(row.item, (*path, Step(stage, row.fork, place, count))) for place in range(count)]
-        turn.todo.append(row.todo(Task.PART, list(row.parts), [result for _, result in payload.results]))
         if self._policy.part_deadline is not None:
-            self._due.append((now + self._policy.part_deadline, row))
+            due = now + self._policy.part_deadline
+            if row.expires is None or due < row.expires:
+                row.due = due
+                self._due.append((due, row))
+        turn.todo.append(row.todo(Task.PART, list(row.parts), [result for _, result in payload.results]))
 
     def _time_is_up(self, row: Open, turn: Turn) -> None:
-        assert self._policy.part_deadline is not None, "only a time for parts makes them due"
-        text = f"did not come within {self._policy.part_deadline / 1e9:g} s of its making"
-        failure = _failure(row, "TIMED_OUT", "PartTimedOut", text, row.header.target.function)
         missing = row.waiting()
         if self._policy.partial != "fail":
             turn.needless.append(missing)
         for part in missing[1]:
-            self._failed(row, path_of(part)[-1].place, failure, Status.FAILED, turn)
+            self._failed(row, path_of(part)[-1].place, self._timed_out(row), Status.FAILED, turn)
             if row.task != Task.PART:
                 break
+
+    def _timed_out(self, row: Open) -> Failure:
+        assert self._policy.part_deadline is not None, "only a time for parts makes them due"
+        text = f"did not come within {self._policy.part_deadline / 1e9:g} s of its making"
+        return _failure(row, "TIMED_OUT", "PartTimedOut", text, row.header.target.function)
 
     def _part_over(self, row: Open, step: Step, payload: Payload, status: int, turn: Turn) -> None:
         if step.fork != row.fork or step.place in row.came:
             turn.late += 1
-        elif status == Status.EXPIRED:
+        elif status == Status.EXPIRED and row.due is None:
             self._end(row, payload, status, turn)
+        elif status == Status.EXPIRED:
+            self._failed(row, step.place, self._timed_out(row), Status.FAILED, turn)
         elif status == Status.OK and isinstance(payload, bytes):
             self._came(row, step.place, payload, len(payload), turn)
         elif status == Status.EMPTY:

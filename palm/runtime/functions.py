@@ -7,6 +7,7 @@ import inspect
 from types import CodeType
 from typing import Any, Callable, Iterable
 
+from palm.core.message import Header, Task
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 
@@ -20,6 +21,13 @@ HOOKS = frozenset({"on_term"})
 
 HOOKS_OF_KIND: dict[str, tuple[str, ...]] = {"ScatterGatherServer": ("scatter", "gather")}
 """The same, for the kinds of servers that need them; other classes may have functions of these names."""
+
+_HOOK_OF_TASK: dict[int, str] = {Task.SCATTER: "scatter", Task.GATHER: "gather"}
+
+
+def called(header: Header) -> str:
+    """The user's method that is to run for messages under that header."""
+    return _HOOK_OF_TASK.get(header.task) or header.target.function
 
 
 def hooks_of(server: object) -> dict[str, Function]:

@@ -19,14 +19,14 @@ from palm.core.share import fork_of
 from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
-from palm.runtime.functions import Function, may_wait
+from palm.runtime.functions import Function, called, may_wait
 from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
-
-HOOK_OF: dict[int, str] = {Task.SCATTER: "scatter", Task.GATHER: "gather"}
-"""The user's own methods that do what is no function of a route."""
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
+
+AFTER = 1_000_000
+"""So long (ns) after its time is up, a coroutine that runs for a part is cancelled."""
 
 _PLAIN = {bytes}
 _STATUS_OF = {bytes: Status.OK, Failure: Status.FAILED, Split: Status.MANY}
@@ -83,11 +83,11 @@ class Invoker:
     def invoke(self, effect: Invoke) -> None:
         batch = effect.batch
         job = batch.header.job
-        name = HOOK_OF.get(batch.header.task) or batch.header.target.function
+        name = called(batch.header)
         call = _Call(self, name, effect)
         self._open.setdefault(job, {})[call] = None
         if name in self._async:
-            self._executor.execute_async(call.run_async, range(len(batch)), call.done_one)
+            self._executor.execute_async(call.run_async, range(len(batch)), call.done_one, call.within)
         else:
             self._executor.execute(name, call.run, range(len(batch)), call.done)
 
@@ -205,6 +205,14 @@ class _Call:
             return header.task == Task.PART
         return not self.invoker.consume and not branches_after(header.route, header.stage)
 
+    @property
+    def within(self) -> int | None:
+        """For how long it may run; None where nobody else goes on without it."""
+        expires = self.effect.expires
+        if self.effect.batch.header.task != Task.PART or expires is None:
+            return None
+        return max(0, expires - self.invoker.now()) + AFTER
+
     def attempt(self, index: int) -> int:
         attempts = self.effect.batch.attempts
         return 1 if attempts is None else attempts[index]
@@ -259,6 +267,8 @@ class _Call:
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
+            if self.effect.batch.header.task == Task.PART and invoker.has_passed(self.effect.expires):
+                return Status.EXPIRED  # cancelled, most likely; and nobody waits for what it raised
             return invoker.raised(self.name, error, self.attempt(index))
 
     def _judged(self, outcome: bytes | Status | Split, outlets: Outlets) -> bytes | Status | Split:

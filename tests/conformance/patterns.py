@@ -1,5 +1,5 @@
 """What many results, branches and joins mean: checks on any client, whose cluster has `work`, `split`, `crew`
-and `parts` twice, `skipping` and `showing`, `zipped`, `ended` and `ordered` once."""
+and `parts` twice, `skipping`, `showing`, `hanging`, `zipped`, `ended` and `ordered` once."""
 
 from __future__ import annotations
 
@@ -156,6 +156,14 @@ def a_part_that_fails_counts_as_the_server_says(client: Client) -> None:
         client.call("skipping.odd", b"x y")
 
 
+def parts_that_hang_cost_their_time_and_no_more(client: Client) -> None:
+    """Gather goes on without them; more of them than run beside each other at one time leave room for others."""
+    job = client.job([b"x hang"] * 300, "hanging.hang", window=300)
+    assert set(client.submit(job)) <= {b"x <1 PartTimedOut>", b"<0 PartTimedOut> <1 PartTimedOut>"}
+    assert tuple(job.ledger) == (300, 300, 0, 0, 0, 0)
+    assert client.call("hanging.hang", b"a b") == b"a b"
+
+
 def what_scatter_or_gather_does_wrong_fails_its_message(client: Client) -> None:
     """By name; the others are delivered."""
     messages = [b"ok", b"raise", b"", b"boom!", b"ok"]
@@ -184,5 +192,6 @@ CHECKS: list[Check] = [
     a_message_is_taken_apart_and_gathered_in_order,
     parts_of_parts_are_gathered_each_by_itself,
     a_part_that_fails_counts_as_the_server_says,
+    parts_that_hang_cost_their_time_and_no_more,
     what_scatter_or_gather_does_wrong_fails_its_message,
 ]

@@ -11,12 +11,15 @@ from tests.conformance.patterns import CHECKS, Check
 from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
+TWICE = ("Work", "Split", "Crew", "Parts")
+ONCE = ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered")
+
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Cluster]:
     with cluster() as made:
-        for name in ("Work", "Split", "Crew", "Parts", "Skipping", "Showing", "Zipped", "Ended", "Ordered"):
-            count = 2 if name in ("Work", "Split", "Crew", "Parts") else 1
+        for name in TWICE + ONCE:
+            count = 2 if name in TWICE else 1
             for _ in range(count):
                 made.serve("--name", name.lower(), script=f"{patterns.__file__}:{name}")
         yield made

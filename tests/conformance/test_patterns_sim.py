@@ -17,6 +17,6 @@ def test_patterns_in_the_simulator(check: Check) -> None:
         sim.serve(patterns.Split, name="split", instances=2)
         sim.serve(patterns.Crew, name="crew", instances=3)
         sim.serve(patterns.Parts, name="parts", instances=3)
-        for make in (patterns.Skipping, patterns.Showing, patterns.Zipped, patterns.Ended, patterns.Ordered):
-            sim.serve(make, name=make.__name__.lower())
+        for name in ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered"):
+            sim.serve(getattr(patterns, name), name=name.lower())
         check(sim.client(timeout=60))

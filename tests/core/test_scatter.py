@@ -172,6 +172,19 @@ def test_a_message_expires_with_any_of_its_tasks() -> None:
         assert ends(over(scatter, Task.PART, first, b"", Status.EXPIRED)) == [(0, b"", Status.EXPIRED)]
 
 
+def test_a_part_that_its_worker_gives_up_is_one_that_did_not_come() -> None:
+    """Parts travel with the time that they have; where that is the message's own, the message expires."""
+    scatter = Scatter(Policy(partial="show", part_deadline=100))
+    scatter.begin(Invoke(0, batch_of(0, 1), 120))
+    for sequence, now, expires in ((0, 10, 110), (1, 20, 120)):
+        (todo,) = over(scatter, Task.SCATTER, sequence, split(1), Status.MANY, now).todo
+        assert todo.expires == expires
+    assert scatter.deadline == 110
+    (gather,) = over(scatter, Task.PART, part(0, 0, 1), b"", Status.EXPIRED).todo
+    assert gather.expires == 120 and isinstance(gather.batch.payloads[0][0], PartFailed)
+    assert ends(over(scatter, Task.PART, part(1, 0, 1), b"", Status.EXPIRED)) == [(1, b"", Status.EXPIRED)]
+
+
 def test_results_that_are_too_large_together_fail_their_message() -> None:
     """Before they are all there."""
     scatter = Scatter(Policy())
@@ -268,7 +281,7 @@ class ScatterMachine(RuleBasedStateMachine):
             self.given[item] = [b""] * count
         elif header.task == Task.PART and int(item) in self.given:
             failed = PartFailed(path_of(item)[-1].place, RAISED.reason, RAISED.kind, RAISED.text)
-            seen = {"ok": result, "none": None, "raise": failed, "late": b""}[how]
+            seen = {"ok": result, "none": None, "raise": failed, "late": failed}[how]
             self.given[int(item)][path_of(item)[-1].place] = seen  # type: ignore[call-overload]  # bytes where it is ok
         return self._follow(turn)
 

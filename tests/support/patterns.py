@@ -1,5 +1,7 @@
 """The servers of the patterns' conformance: `palm run patterns.py:Class` in one world, the classes in the other."""
 
+import asyncio
+
 from palm import ButterflyServer, PartFailed, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer
 
 
@@ -131,6 +133,16 @@ def show(result):
     if isinstance(result, PartFailed):
         return b"<%d %s>" % (result.part, result.kind.encode())
     return b"-" if result is None else result
+
+
+class Hanging(Parts):
+    partial = "show"
+    part_deadline = 1.0
+
+    async def hang(self, part):
+        if part == b"hang":
+            await asyncio.sleep(3600)
+        return part
 
 
 class Skipping(Parts):
