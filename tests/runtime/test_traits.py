@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from palm import ScatterGatherServer
@@ -15,8 +17,8 @@ class Words(ScatterGatherServer):
     partial = "skip"
     part_deadline = 1.5
 
-    def scatter(self, payload: bytes) -> list[bytes]:
-        return payload.split()
+    def scatter(self, payload: bytes) -> Iterator[bytes]:
+        yield from payload.split()
 
     def count(self, part: bytes) -> bytes:
         return part
@@ -26,8 +28,8 @@ class Words(ScatterGatherServer):
 
 
 class Half(ScatterGatherServer):
-    def scatter(self, payload: bytes) -> list[bytes]:
-        return [payload]
+    def scatter(self, payload: bytes) -> Iterator[bytes]:
+        yield payload
 
 
 def test_a_scatter_gather_has_a_policy_and_two_hooks() -> None:
