@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from palm.testing.simulate import Simulation, simulate
 from tests.support import patterns
 
-
 troubles = st.lists(
     st.tuples(
         st.integers(0, 400),
