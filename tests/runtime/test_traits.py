@@ -1,77 +1,37 @@
-"""What a server class says of itself, and what it is told where that cannot be."""
+"""What a server class says of itself, and what it must not say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from palm import ScatterGatherServer
-from palm.core.scatter import Policy
+from palm import RegisteredServer, SinkServer, SourceServer
 from palm.errors import BadRequest
-from palm.runtime.functions import functions_of, hooks_of, listed_by_default
-from palm.runtime.traits import traits_of
+from palm.runtime.traits import Traits, traits_of
 
 
-class Words(ScatterGatherServer):
-    partial = "skip"
-    part_deadline = 1.5
-
-    def scatter(self, payload: bytes) -> Iterator[bytes]:
-        yield from payload.split()
-
-    def count(self, part: bytes) -> bytes:
-        return part
-
-    def gather(self, results: tuple[bytes, ...]) -> bytes:
-        return b"".join(results)
+class Sorts(SourceServer):
+    outputs = {"sort": ["even", "odd"]}
 
 
-class Half(ScatterGatherServer):
-    def scatter(self, payload: bytes) -> Iterator[bytes]:
-        yield payload
+class InOrder(SinkServer):
+    join = "order"
+    consume = True
 
 
-def test_a_scatter_gather_has_a_policy_and_two_hooks() -> None:
-    """The hooks are no functions: nobody may call them, nor name them as such."""
-    server = Words()
-    assert traits_of(server).scatter == Policy(partial="skip", part_deadline=1_500_000_000)
-    assert sorted(hooks_of(server)) == ["gather", "scatter"]
-    assert listed_by_default(server) == ["count"]
-    with pytest.raises(BadRequest, match="'gather' of class Words is no function"):
-        functions_of(server, ["count", "gather"])
+def test_a_class_says_how_it_joins_and_what_it_names() -> None:
+    """A sink its way of joining, a source its outputs, others their kind."""
+    assert traits_of(Sorts()) == Traits("SourceServer", outputs=(("sort", ("even", "odd")),))
+    assert traits_of(InOrder()) == Traits("SinkServer", "order", True)
+    assert traits_of(RegisteredServer()) == Traits("RegisteredServer")
 
 
-def test_other_servers_may_have_functions_of_these_names() -> None:
-    """They mean something to one kind only."""
+@pytest.mark.parametrize("outputs", [["even"], {"sort": "even"}, {"sort": ["no name"]}, {"a.b": ["even"]}])
+def test_outputs_that_are_no_names_are_refused(outputs: object) -> None:
+    """Before the server is served, saying how they are written."""
 
-    class Plain:
-        kind = "RegisteredServer"
+    class Wrong(SourceServer):
+        pass
 
-        def gather(self, message: bytes) -> bytes:
-            return message
-
-    assert listed_by_default(Plain()) == ["gather"] and hooks_of(Plain()) == {}
-
-
-def test_what_is_missing_is_named() -> None:
-    """Before the server serves."""
-    with pytest.raises(BadRequest, match="class Half has no 'gather': a ScatterGatherServer needs one"):
-        hooks_of(Half())
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("partial", "ignore", "class Words has partial = 'ignore'; it is one of 'fail', 'skip', 'show'"),
-        ("part_deadline", 0, "part_deadline = 0; it is a time in seconds above 0, or None"),
-        ("part_deadline", "1s", "part_deadline = '1s'"),
-        ("part_deadline", True, "part_deadline = True"),
-    ],
-)
-def test_a_policy_that_is_none_says_what_there_is(name: str, value: object, said: str) -> None:
-    """With the class and the attribute."""
-    server = Words()
-    setattr(server, name, value)
-    with pytest.raises(BadRequest, match=said):
-        traits_of(server)
+    Wrong.outputs = outputs  # type: ignore[assignment]  # the point of the test
+    with pytest.raises(BadRequest):
+        traits_of(Wrong())

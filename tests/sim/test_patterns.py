@@ -1,49 +1,69 @@
-"""Patterns under random faults: whatever goes wrong, results are whole, and nothing is left open."""
+"""Branches and joins under faults that single messages bring with them: poison in a branch, and in a sink."""
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+import os
 
-from palm.testing.simulate import Simulation, simulate
-from tests.support import patterns
+import pytest
 
-troubles = st.lists(
-    st.tuples(
-        st.integers(0, 400),
-        st.sampled_from(["crash", "freeze", "cut"]),
-        st.integers(0, 3).map(lambda index: f"parts[{index}]"),
-        st.sampled_from([0.3, 2.0, 7.0]),
-    ),
-    # A message that was with three workers when they died is dead-lettered, and rightly so.
-    max_size=2,
+from palm import DeadLettered, RegisteredServer, SinkServer, SourceServer
+from palm.testing import Simulation, simulate
+
+
+class Split(SourceServer):
+    def copy(self, message):
+        return message
+
+
+class Work(RegisteredServer):
+    def tag(self, message):
+        return message + b"t"
+
+    def frail(self, message):
+        if message.startswith(b"kill"):
+            os._exit(70)
+        return message + b"f"
+
+
+class Zipped(SinkServer):
+    join = "zip"
+
+    def all(self, parts):
+        return b"|".join(parts)
+
+    def frail(self, parts):
+        if parts[0].startswith(b"kill"):
+            os._exit(70)
+        return b"|".join(parts)
+
+
+def supervise(sim: Simulation, *servers: str) -> None:
+    """Start the dead again within a second, as a supervisor would."""
+
+    def look() -> None:
+        for server in servers:
+            for instance in sim.cluster.instances[server]:
+                if not instance.is_up:
+                    sim.restart(instance.name)
+        sim.at(sim.now + 1.0, look)
+
+    sim.at(1.0, look)
+
+
+@pytest.mark.parametrize(
+    ("branch", "sink", "killed"), [("work.frail", "zipped.all", "work"), ("work.tag", "zipped.frail", "zipped")]
 )
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(trouble=troubles, seed=st.integers(0, 1000))
-def test_whatever_goes_wrong_each_message_is_gathered_whole(
-    trouble: list[tuple[int, str, str, float]], seed: int
-) -> None:
-    """All of its parts, each in its place, once; and nothing is left open."""
-    messages = [b" ".join(b"%d" % (number * part) for part in range(number % 7 + 1)) for number in range(40)]
-    with simulate(patterns.Parts, name="parts", instances=4, seed=seed, service_s=0.004) as sim:
-        client = sim.client(timeout=300)
-        for at_ms, what, who, for_s in trouble:
-            sim.at(2 + at_ms / 1000, lambda what=what, who=who, for_s=for_s: strike(sim, what, who, for_s))  # type: ignore[misc]  # bound now
-        sim.run(1.9)
-        job = client.job(messages, "parts.tag", ordered=True)
-        assert list(client.submit(job)) == [b"t ".join(message.split()) + b"t" for message in messages]
-        assert tuple(job.ledger) == (40, 40, 0, 0, 0, 0)
-        sim.run(12)
-        assert sim.left_open() == []
-
-
-def strike(sim: Simulation, what: str, who: str, for_s: float) -> None:
-    if what == "crash":
-        sim.crash(who)
-        sim.at(sim.now + for_s, lambda: sim.restart(who))
-    elif what == "freeze":
-        sim.freeze(who, for_s)
-    else:
-        sim.cut(f"{who} <-> *", for_s)
+def test_poison_behind_a_split_is_the_only_message_that_is_lost(branch: str, sink: str, killed: str) -> None:
+    """In a branch, and in the sink where the branches meet: three deaths, one dead letter, all others whole."""
+    payloads = [b"kill" if number == 100 else b"%d" % number for number in range(300)]
+    with simulate(Split, name="split", instances=2, seed=11, service_s=0.001) as sim:
+        sim.serve(Work, name="work", instances=3, service_s=0.003)
+        sim.serve(Zipped, name="zipped", instances=3, service_s=0.002)
+        supervise(sim, "work", "zipped")
+        job = sim.client().job(payloads, ["split.copy", [[branch], ["work.tag"]], sink], errors="yield")
+        ends = list(sim.client().submit(job))
+    [dead] = [end for end in ends if isinstance(end, DeadLettered)]
+    assert dead.sequence == 100 and f"3 instances of {killed} died" in str(dead)
+    letter = b"f" if branch == "work.frail" else b"t"
+    whole = [b"%b%b|%bt" % (payload, letter, payload) for payload in payloads if payload != b"kill"]
+    assert sorted(end for end in ends if isinstance(end, bytes)) == sorted(whole)
