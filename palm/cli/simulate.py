@@ -21,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     which.add_argument("--seeds", type=_seeds, metavar="A..B", help="every seed from A up to and including B")
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
     parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
+    parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
     parser.set_defaults(run=run)
 
 
@@ -31,6 +32,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         scenario = load(args.scenario)
         seeds = args.seeds or range(args.seed, args.seed + 1) if args.seed is not None or args.seeds else None
+        if args.guard:
+            from palm.cli.guarding import guard_all
+
+            return guard_all(args.scenario, seeds or scenario.runs.seeds.pinned[:1], as_json=args.json)
         codes = [
             _run_seed(args, scenario, seed, trace=_open(args.trace) if args.trace else None)
             for seed in seeds or scenario.runs.seeds.pinned[:1]

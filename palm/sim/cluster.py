@@ -13,6 +13,7 @@ from palm.core.message import Peer
 from palm.errors import RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.invoke import Function
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -68,6 +69,8 @@ class Cluster:
         self.instances: dict[str, list[Instance]] = {}
         self.engines: dict[str, ClientEngine] = {}
         self.namespace = namespace
+        self.wrap: Callable[[str, Function], Function] = lambda instance, function: function
+        """Put around every function of every instance, by the instance's name: how the guard sees user code."""
         self._ttl_s = ttl_s
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
@@ -102,7 +105,10 @@ class Cluster:
         serving = instance.serving = Serving(
             host,
             spec.name,
-            functions_of(server, spec.functions or listed_by_default(server)),
+            {
+                name: self.wrap(instance.name, function)
+                for name, function in functions_of(server, spec.functions or listed_by_default(server)).items()
+            },
             ServingSettings(
                 cluster=self.namespace,
                 lease_ttl_s=self._ttl_s,

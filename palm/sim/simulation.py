@@ -16,6 +16,7 @@ from typing import Callable
 from palm.errors import BadRequest, HarnessError, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
+from palm.runtime.invoke import Function
 from palm.sim import sandbox
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
@@ -50,10 +51,19 @@ class Result:
     history: History
 
 
-def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = None) -> Result:
-    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails."""
+def run(
+    scenario: Scenario,
+    seed: int,
+    *,
+    trace: Callable[[str], None] | None = None,
+    wrap: Callable[[str, Function], Function] | None = None,
+) -> Result:
+    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails.
+
+    `trace` is given each frame as a line of JSON; `wrap` is put around each instance's functions.
+    """
     with sandbox.installed():
-        running = _Run(scenario, seed, trace)
+        running = _Run(scenario, seed, trace, wrap)
         try:
             return running.run()
         finally:
@@ -61,13 +71,21 @@ def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = 
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, trace: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        trace: Callable[[str], None] | None,
+        wrap: Callable[[str, Function], Function] | None,
+    ) -> None:
         lease = scenario.world.registry.lease
         self._scenario = scenario
         self._seed = seed
         self._cluster = Cluster(seed, ttl_s=lease.ttl_ns // NS, renew=lease.renew_ns)
         self._kernel = self._cluster.world.kernel
         self._kernel.trace.sink = trace
+        if wrap is not None:
+            self._cluster.wrap = wrap
         self._build_network()
         self._build_servers()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
