@@ -7,13 +7,15 @@ from dataclasses import asdict
 from typing import Iterable
 
 from palm.sim.guard import guard
+from palm.sim.sweep import Task
 
 SAME, DIFFERS = 0, 3
 
 
-def guard_all(path: str, seeds: Iterable[int], *, as_json: bool) -> int:
-    """Guard each seed; 3 as soon as one differs, as what the simulator says cannot be trusted then."""
-    for seed in seeds:
+def guard_all(tasks: Iterable[Task], *, as_json: bool) -> int:
+    """Guard each run; 3 as soon as one differs, as what the simulator says cannot be trusted then."""
+    for task in tasks:
+        path, seed = task.path, task.seed
         found = guard(path, seed)
         if as_json:
             print(json.dumps({"guard": "same" if found.difference is None else "differs", **asdict(found)}), flush=True)

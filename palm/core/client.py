@@ -25,7 +25,7 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
-from palm.core.joins import SINK, SOURCE, meeting_place
+from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
 from palm.core.links import Link, Links
 from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status, results_bytes
 from palm.core.route import Branching
@@ -146,11 +146,12 @@ class ClientNode:
 
     def _misplaced(self, route: Branching) -> PalmError | None:
         """Branches need a server that splits before them, and one that joins behind them."""
-        places = [(stage, SOURCE, "branches begin behind") for stage in route.branches]
-        places += [(stage, SINK, "branches never join: they meet in") for stage in route.joins]
-        for stage, wanted, what in sorted(places):
+        places = [(stage, SOURCE, SOURCES, "branches begin behind") for stage in route.branches]
+        joins = frozenset({SINK})
+        places += [(stage, SINK, joins, "branches never join: they meet in") for stage in route.joins]
+        for stage, wanted, able, what in sorted(places):
             kinds = {link.instance.kind for link in self._links.of(route[stage].server).values()}
-            if wanted not in kinds:
+            if not kinds & able:
                 return BadRequest(
                     f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
                 )

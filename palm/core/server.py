@@ -41,6 +41,7 @@ from palm.core.message import (
     Pong,
     Refused,
     Status,
+    Task,
     Welcome,
 )
 from palm.core.route import stage_after, stages_before
@@ -51,6 +52,8 @@ FORGET_SILENT_CALLER = 30_000_000_000
 
 OVER_REMEMBERED = 4_096
 """Jobs that are over and still known as such: enough that a late copy of one of their messages is not run."""
+
+_Row = tuple[JobId, int, int]
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ class ServerNode:
         self._cluster = cluster
         self._max_in_flight = max_in_flight
         self._join = join
-        self._joiners: dict[tuple[JobId, int], Zip | InOrder] = {}
+        self._joiners: dict[_Row, Zip | InOrder] = {}
         # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
         self._listed: set[str] = set()
         self._started = now
@@ -101,7 +104,7 @@ class ServerNode:
         # Clients that have messages here and no link, with since when: they too are forgotten in time.
         self._absent: dict[Peer, int] = {}
         self._sweep_at: int | None = None
-        self._memories: dict[tuple[JobId, int], Memory] = {}
+        self._memories: dict[_Row, Memory] = {}
         self._jobs_of: dict[Peer, dict[JobId, None]] = {}
         self._over: dict[JobId, None] = {}
         self._onward: dict[Header, Header] = {}
@@ -310,7 +313,7 @@ class ServerNode:
         if left > len(sequences):
             self._tickets[ticket] = (header, expires, left - len(sequences))
         self.in_flight -= len(sequences)
-        memory = self._memories.get((header.job, header.stage))
+        memory = self._memories.get(_row(header))
         if memory is None:
             return []
         for sequence in sequences:
@@ -323,7 +326,7 @@ class ServerNode:
 
     def _take(self, batch: Batch, now: int) -> list[Effect]:
         header = batch.header
-        key = (header.job, header.stage)
+        key = _row(header)
         memory = self._memories.get(key)
         if memory is None:
             memory = self._memories[key] = Memory()
@@ -354,7 +357,7 @@ class ServerNode:
     def _received_to_join(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
         """A sink's: what may run is decided by what else has come."""
         header = batch.header
-        key = (header.job, header.stage)
+        key = _row(header)
         join = self._joiners.get(key)
         if join is None:
             join = self._joiners[key] = joiner(self._join)
@@ -470,7 +473,7 @@ class ServerNode:
                 sequences = [sequences[i] for i in kept]
                 payloads, statuses = [payloads[i] for i in kept], [statuses[i] for i in kept]
         self.counters.handled += count
-        memory = self._memories.get((header.job, header.stage))
+        memory = self._memories.get(_row(header))
         if memory is None:
             return []
         return self._settle(memory, header, sequences, payloads, statuses, expires, now)
@@ -485,16 +488,17 @@ class ServerNode:
         expires: int | None,
         now: int,
     ) -> list[Effect]:
-        """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere."""
+        """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere,
+        but to a leader, which else would believe for ever that its worker has it."""
         kept = memory.answer_all(sequences, payloads, statuses)
         if statuses is not None:
             self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
-        if len(kept) < len(sequences):
+        if len(kept) < len(sequences) and not _latest_leg(memory, header).leg:
             self.counters.stale += len(sequences) - len(kept)
             sequences = [sequences[i] for i in kept]
             payloads = [payloads[i] for i in kept]
             statuses = None if statuses is None else [statuses[i] for i in kept]
-        if not kept:
+        if not sequences:
             return []
         return self._forward(memory, header, list(sequences), payloads, statuses, expires, now, None)
 
@@ -509,9 +513,10 @@ class ServerNode:
         now: int,
         before: Peer | None,
     ) -> list[Effect]:
-        if statuses is not None and Status.MANY in statuses:
-            return self._spread(memory, header, sequences, payloads, statuses, expires, now)
-        onward = self._next_header(_latest_leg(memory, header))
+        latest = _latest_leg(memory, header)
+        if statuses is not None and Status.MANY in statuses and not latest.leg:
+            return self._spread(memory, latest, sequences, payloads, statuses, expires, now)
+        onward = self._next_header(latest)
         batch = Batch(
             onward,
             memory.floor,
@@ -650,7 +655,8 @@ class ServerNode:
 
     def _memory_behind(self, header: Header) -> Memory | None:
         """That of the stage which made these answers; None where the job is forgotten."""
-        memories = (self._memories.get((header.job, stage)) for stage in stages_before(header.route, header.stage))
+        before = stages_before(header.route, header.stage)
+        memories = (self._memories.get((header.job, stage, Task.RUN)) for stage in before)
         return next((memory for memory in memories if memory is not None), None)
 
     def _drop_parked(self, where: str | Peer) -> None:
@@ -672,6 +678,11 @@ class ServerNode:
             link.suspected = True
         memory = self._memory_behind(batch.header)
         return [] if memory is None else self._to_next(memory, batch, None, now)
+
+
+def _row(header: Header) -> _Row:
+    """What has a memory of its own: a stage of a job, and in a worker what its leader wants to have done there."""
+    return header.job, header.stage, header.task
 
 
 def _latest_leg(memory: Memory, header: Header) -> Header:

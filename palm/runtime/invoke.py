@@ -19,7 +19,7 @@ from palm.core.share import fork_of
 from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
-from palm.runtime.results import Outlets, Refused
+from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
 
 Function = Callable[[bytes], Any]
 
@@ -43,12 +43,11 @@ class Invoker:
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
-        one_result: bool = False,
+        results_bytes: int = MAX_RESULTS_BYTES,
     ) -> None:
         self.begins = begins
         self.consume = consume
-        self.one_result = one_result
-        """Of a parallel server: its workers answer a message with one result or none."""
+        self._results_bytes = results_bytes
         self._host = host
         self._server = server
         self._peer = peer
@@ -123,6 +122,7 @@ class Invoker:
             branches_after(header.route, header.stage),
             self.max_payload_bytes,
             fork_of(self._peer, effect.ticket),
+            self._results_bytes,
         )
 
     def raised(self, name: str, error: BaseException, attempt: int) -> Failure:
@@ -230,12 +230,6 @@ class _Call:
             return invoker.raised(self.name, error, self.attempt(index))
 
     def _judged(self, outcome: bytes | Status | Split) -> bytes | Status | Split:
-        if self.invoker.one_result and isinstance(outcome, Split):
-            raise Refused(
-                "BAD_RESULT",
-                "TypeError",
-                "returned many results, which a ButterflyServer does not hand on (make the class a RegisteredServer)",
-            )
         return Status.EMPTY if self.invoker.consume else outcome
 
     def done(self, outcomes: list[Any]) -> None:

@@ -19,6 +19,7 @@ from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Function, Invoker
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
+from palm.runtime.results import MAX_RESULTS_BYTES
 from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
@@ -81,7 +82,8 @@ class Serving:
             max_payload_bytes=settings.max_payload_bytes,
             begins=None if instrument is None else instrument.begins,
             consume=settings.consume,
-            one_result=settings.kind in PARALLEL,
+            # Between worker and leader, all results of a message travel as one payload.
+            results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
         )
 
     async def start(self) -> str:

@@ -116,7 +116,7 @@ def test_the_first_scenario_is_read():
     assert scenario.name == "partition"
     assert [step.do for step in scenario.script] == ["cut", "cut", "crash", "restart", "freeze", "registry.down"]
     assert scenario.world.servers["count"].places == ("two", "three", "two", "three")
-    assert scenario.load[0].rate == Rate(150, 10**9)
+    assert scenario.load[0].rate == Rate(75, 10**9)
     assert scenario.world.servers["count"].served == ("words",)
 
 

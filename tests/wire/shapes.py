@@ -20,6 +20,7 @@ from palm.core.message import (
     Pull,
     Refused,
     Status,
+    Task,
     Welcome,
 )
 from palm.core.route import Stage
@@ -49,7 +50,8 @@ def headers(draw: st.DrawFn) -> Header:
     trace = draw(st.sampled_from([b"", bytes(range(16))]))
     header = Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
     leg = Leg.NONE if header.is_result else draw(st.sampled_from(Leg))
-    return header.on(leg, draw(UINT64)) if leg else header
+    task = draw(st.sampled_from([Task.RUN, Task.SCATTER])) if leg else Task.RUN
+    return header.on(leg, draw(UINT64)).doing(task, 0) if leg else header
 
 
 @st.composite

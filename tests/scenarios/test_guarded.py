@@ -9,7 +9,7 @@ import pytest
 from palm.sim.guard import guard
 from palm.sim.scenario.scenario import load
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").rglob("*.yaml"))
 
 
