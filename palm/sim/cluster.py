@@ -12,9 +12,8 @@ from typing import Callable, Mapping, Sequence
 from palm.core.message import Peer
 from palm.errors import RegistryError
 from palm.runtime.engine import ClientEngine
-from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.functions import Function, functions_of, listed_by_default
 from palm.runtime.inside import Inside, bind
-from palm.runtime.invoke import Function
 from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings

@@ -16,7 +16,7 @@ from typing import Callable
 from palm.errors import BadRequest, HarnessError, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
-from palm.runtime.invoke import Function
+from palm.runtime.functions import Function
 from palm.sim import sandbox
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import IO, Any
 
 from palm.errors import PalmError
-from palm.runtime.invoke import Function
+from palm.runtime.functions import Function
 from palm.sim.scenario.scenario import load
 
 STEPS_MOST = 20_000
