@@ -282,7 +282,7 @@ function keys(page) {
   function step(by) {
     const rows = [];
     eachEvent(data, view, event => rows.push({at: data.events.at[event], event}));
-    eachFrame(data, view, frame => rows.push({at: data.frames.at[frame], frame}));
+    eachFrame(data, view, frame => { if (data.frames.at[frame] >= view.from) rows.push({at: data.frames.at[frame], frame}); });
     rows.sort((a, b) => a.at - b.at);
     const here = view.cursor ? rows.findIndex(row => row.event === view.cursor.event && row.frame === view.cursor.frame) : -1;
     const next = here < 0 ? rows[by > 0 ? 0 : rows.length - 1] : rows[here + by];
