@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from palm.errors import BadRequest, HarnessError, ScenarioError
 from palm.observe.ledger import Ledger
@@ -29,6 +29,9 @@ from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.steps import Script
+
+if TYPE_CHECKING:
+    from palm.sim.report.film import Film
 
 NS = 1_000_000_000
 TAIL = 2 * NS
@@ -57,13 +60,15 @@ def run(
     *,
     trace: Callable[[str], None] | None = None,
     wrap: Callable[[str, Function], Function] | None = None,
+    film: Film | None = None,
 ) -> Result:
     """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails.
 
-    `trace` is given each frame as a line of JSON; `wrap` is put around each instance's functions.
+    `trace` is given each frame as a line of JSON; `wrap` is put around each instance's functions;
+    `film` keeps what a report shows.
     """
     with sandbox.installed():
-        running = _Run(scenario, seed, trace, wrap)
+        running = _Run(scenario, seed, trace, wrap, film)
         try:
             return running.run()
         finally:
@@ -77,6 +82,7 @@ class _Run:
         seed: int,
         trace: Callable[[str], None] | None,
         wrap: Callable[[str, Function], Function] | None,
+        film: Film | None,
     ) -> None:
         lease = scenario.world.registry.lease
         self._scenario = scenario
@@ -86,6 +92,7 @@ class _Run:
         self._kernel.trace.sink = trace
         if wrap is not None:
             self._cluster.wrap = wrap
+        self._film = self._cluster.world.network.observer = film
         self._build_network()
         self._build_servers()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
@@ -159,13 +166,15 @@ class _Run:
         for load in self._loads:
             load.note_ledger()
         history = History(
-            entries=self._cluster.recorder.entries,
+            entries=tuple(self._cluster.recorder.entries),  # closing the world writes on
             end_ns=self._kernel.now,
             active=self._script.intervals(),
             touched=self._script.touched(),
             counts={load.job.id: load.ledger for load in self._loads},
             left_open=self._cluster.left_open(),
         )
+        if self._film is not None:
+            self._film.finish(self._cluster, self._script)
         checks = tuple(judge(self._scenario, history))
         ledgers = [load.ledger for load in self._loads]
         return Result(
