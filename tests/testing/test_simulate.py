@@ -252,7 +252,7 @@ class Sleeper(RegisteredServer):
 
 
 def test_what_a_test_module_took_by_name_is_simulated() -> None:
-    """`from time import sleep` above the server: ten minutes pass for it, none for us, and outside it is the real one."""
+    """`from time import sleep` above the server: ten minutes pass for it, and none for us."""
     began = monotonic()
     with simulate(Sleeper, name="sleeper", seed=7) as sim:
         assert sim.client().call("sleeper.nap", b"x", timeout=1000) == b"x"
