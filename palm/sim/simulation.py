@@ -29,6 +29,7 @@ from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.steps import Script
+from palm.sim.still import Still
 
 if TYPE_CHECKING:
     from palm.sim.report.film import Film
@@ -111,7 +112,7 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = _load_class(block, self._scenario.name)
+            make = _load_class(block, self._scenario.name, self._seed)
             try:
                 self._cluster.add_server(
                     ServerSpec(
@@ -209,7 +210,7 @@ def _options(name: str, block: ServerBlock) -> dict[str, int]:
     return {option: value for option, value in block.options.items() if isinstance(value, int)}
 
 
-def _load_class(block: ServerBlock, scenario: str) -> Callable[[], object]:
+def _load_class(block: ServerBlock, scenario: str, seed: int) -> Callable[[], object]:
     """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
     path: Path = block.run.file
     module_name = f"palm_scenario_{path.stem}"
@@ -217,10 +218,13 @@ def _load_class(block: ServerBlock, scenario: str) -> Callable[[], object]:
     assert spec is not None and spec.loader is not None, "the loader has found the file"
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    before = sandbox.enter(Still(seed, module_name, refuses=False))
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is shown as one error
         raise ScenarioError(f"{scenario}: {path} does not load: {type(error).__name__}: {error}") from error
+    finally:
+        sandbox.enter(before)
     sandbox.adopt(module)
     found: Callable[[], object] | None = getattr(module, block.run.class_name, None)
     if not callable(found):
