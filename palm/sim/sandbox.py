@@ -112,8 +112,10 @@ def installed(modules: Iterable[ModuleType] = ()) -> Iterator[None]:
 
 
 def adopt(module: ModuleType) -> None:
-    """Replace what `module` took from the standard library by name (`from time import sleep`)."""
-    _refuse_loaded()
+    """Replace what `module` took from the standard library by name (`from time import sleep`), if anything is
+    replaced at present."""
+    if _undo:
+        _refuse_loaded()
     for name, value in list(vars(module).items()):
         original, replacement = _replaced.get(id(value), (None, None))
         if original is value and replacement is not None:
