@@ -2,6 +2,7 @@
 
 from palm.aclient import AsyncClient
 from palm.client import Client
+from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
@@ -17,7 +18,15 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import ButterflyServer, ReduceServer, RegisteredServer, SinkServer, SourceServer, run_server
+from palm.servers import (
+    ButterflyServer,
+    ReduceServer,
+    RegisteredServer,
+    ScatterGatherServer,
+    SinkServer,
+    SourceServer,
+    run_server,
+)
 
 __all__ = [
     "AsyncClient",
@@ -33,10 +42,12 @@ __all__ = [
     "NoSuchFunction",
     "NoSuchServer",
     "PalmError",
+    "PartFailed",
     "PayloadTooLarge",
     "ReduceServer",
     "RegisteredServer",
     "RegistryUnavailable",
+    "ScatterGatherServer",
     "SinkServer",
     "SourceServer",
     "WaitTimeout",

@@ -11,14 +11,15 @@ from tests.conformance.patterns import CHECKS, Check
 from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
-PAIRS = ("Work", "Split", "Crew", "Folded")
-SERVERS = [(name, 2) for name in PAIRS] + [(name, 1) for name in ("Zipped", "Ended", "Ordered", "Tens")]
+TWICE = ("Work", "Split", "Crew", "Parts", "Folded")
+ONCE = ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered", "Tens")
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Cluster]:
     with cluster() as made:
-        for name, count in SERVERS:
+        for name in TWICE + ONCE:
+            count = 2 if name in TWICE else 1
             for _ in range(count):
                 made.serve("--name", name.lower(), script=f"{patterns.__file__}:{name}")
         yield made
