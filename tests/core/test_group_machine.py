@@ -1,8 +1,8 @@
 """The same system with leaders and workers: two stages, each a group of instances that a model of the registry elects
 leaders for.
 
-The registry keeps its rules (one holder of a key, a lease that ends, terms that grow), and is otherwise as late with its
-news as it likes: a leader may hear of its own election, or of its end, long after the others.
+The registry keeps its rules (one holder of a key, a lease that ends, terms that grow), and is otherwise as late with
+its news as it likes: a leader may hear of its own election, or of its end, long after the others.
 """
 
 from __future__ import annotations
