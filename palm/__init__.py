@@ -5,6 +5,7 @@ from palm.client import Client
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -17,6 +18,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
+from palm.runtime.options import function
 from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Client",
     "DeadLettered",
     "DeadlineExpired",
+    "FateUnknown",
     "HandlerFailed",
     "Job",
     "JobCancelled",
@@ -39,5 +42,6 @@ __all__ = [
     "SinkServer",
     "SourceServer",
     "WaitTimeout",
+    "function",
     "run_server",
 ]

@@ -103,6 +103,12 @@ class DeadLettered(MessageFailed):
     definite = False
 
 
+class FateUnknown(MessageFailed):
+    """An instance was lost that may or may not have run the message, and it must not run twice."""
+
+    definite = False
+
+
 class JobCancelled(MessageFailed):
     """The job was cancelled, or its client closed, while the message was in flight."""
 

@@ -12,7 +12,7 @@ from typing import Literal, Sequence
 from palm import nested
 from palm.core.names import check_name
 from palm.core.route import RouteText
-from palm.runtime.envelope import Envelope, current
+from palm.runtime.envelope import Envelope, all_current, current
 from palm.runtime.inside import inside_of
 
 
@@ -31,6 +31,11 @@ class RegisteredServer:
     def message(self) -> Envelope:
         """The message that the running function works on: client, job, sequence, part, attempt, deadline, trace."""
         return current()
+
+    @property
+    def messages(self) -> list[Envelope]:
+        """Those that a function with `@palm.function(batch=...)` works on, in the order of its payloads."""
+        return all_current()
 
     @property
     def log(self) -> logging.Logger:

@@ -128,11 +128,17 @@ class ClientNode:
                 del self.jobs[number]
                 effects.append(Ended(number, refusal))
                 continue
+            self._heed_once(job)
             job.ready = True
             job.progress_at = now
             effects.append(Ready(number))
             effects += self._demand(number, job)
         return effects
+
+    def _heed_once(self, job: Job) -> None:
+        for stage in job.route:
+            if any(stage.function in link.instance.once for link in self._links.of(stage.server).values()):
+                job.forbid_repeats()
 
     def _refusal(self, job: Job) -> PalmError | None:
         for stage in job.route:
@@ -414,6 +420,9 @@ class ClientNode:
 
     def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
         effects = self._links.add(event.instance, now)
+        if event.instance.once:
+            for job in self.jobs.values():
+                self._heed_once(job)
         return effects + self._check_ready(now) + self._dispatch_all(now)
 
     def _instance_down(self, event: InstanceDown, now: int) -> list[Effect]:

@@ -295,6 +295,8 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+    once: tuple[str, ...] = ()
+    """Those of its functions that never run a message again when nobody knows whether it was run."""
 
     @property
     def takes_messages(self) -> bool:

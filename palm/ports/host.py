@@ -66,9 +66,19 @@ class Executor(Protocol):
 
     def execute_async(
         self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
-    ) -> None:
+    ) -> Callable[[], None]:
         """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it
-        ends."""
+        ends.
+
+        What it returns cancels them: what had not begun ends with None for an outcome, what had may still give one.
+        """
+        ...
+
+    def execute_beside(
+        self, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[int, Any], None]
+    ) -> None:
+        """Call `run(item)` for each item, all beside each other, and beside everything else: for functions that are
+        safe to run in many threads. Whoever calls this sees to it that they are not too many."""
         ...
 
     def waits(self, label: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Callable, Iterable
 
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
+from palm.runtime.coding import coded
+from palm.runtime.traits import traits_of
 
 Function = Callable[[bytes], Any]
 
@@ -21,6 +23,7 @@ HOOKS = frozenset({"on_term"})
 
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
     """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
+    traits = traits_of(server)
     functions: dict[str, Function] = {}
     for name in names:
         check_name("function", name)
@@ -33,7 +36,7 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
             raise BadRequest(
                 f"class {kind} has no function {name!r}{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
             )
-        functions[name] = function
+        functions[name] = coded(function, name, kind=traits.kind, zips=traits.join == "zip")
     if not functions:
         raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
     return functions
@@ -57,7 +60,7 @@ def listed_by_default(server: object) -> list[str]:
 def may_wait(function: Function) -> bool:
     """Whether any code of the function's class names a method that waits for others: what was measured to be fast may
     run where the protocol runs, and must not wait there. Code elsewhere is not looked at."""
-    owner = getattr(function, "__self__", None)
+    owner = getattr(inspect.unwrap(function), "__self__", None)
     found = [function] if owner is None else [value for kind in type(owner).__mro__ for value in _own(kind)]
     return any(_names(code) & WAITING for code in map(_code_of, found) if code is not None)
 

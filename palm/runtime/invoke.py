@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from palm.core.effect import Invoke
@@ -20,6 +20,8 @@ from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
 from palm.runtime.functions import Function, may_wait
+from palm.runtime.lanes import Item, Lane, Order
+from palm.runtime.options import options_of
 from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
@@ -27,7 +29,7 @@ MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 
 _PLAIN = {bytes}
 _STATUS_OF = {bytes: Status.OK, Failure: Status.FAILED, Split: Status.MANY}
-_OWN_FRAMES = (__name__, "palm.runtime.results")
+_OWN_FRAMES = (__name__, "palm.runtime.results", "palm.runtime.lanes", "palm.runtime.coding")
 
 
 class Invoker:
@@ -59,10 +61,15 @@ class Invoker:
         self._post = post
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
-        self._open: dict[JobId, dict[_Call, None]] = {}
+        self._open: dict[JobId, dict[_Call | Order, None]] = {}
+        self._lanes: dict[str, Lane] = {}
         for name, function in functions.items():
             if name not in self._async and may_wait(function):
                 self._executor.waits(name)
+            options = options_of(function)
+            if not options.are_plain:
+                awaits = name in self._async
+                self._lanes[name] = Lane(self, host, self._executor, name, options, awaits=awaits)
 
     def abandon(self, job: JobId) -> None:
         """What has not begun of that job need not run. What is invoked for it from now on is: its client is back."""
@@ -80,6 +87,12 @@ class Invoker:
         batch = effect.batch
         job = batch.header.job
         name = batch.header.target.function
+        lane = self._lanes.get(name)
+        if lane is not None:
+            order = Order(effect, self.outlets(effect))
+            self._open.setdefault(job, {})[order] = None
+            lane.take(order)
+            return
         call = _Call(self, name, effect)
         self._open.setdefault(job, {})[call] = None
         if name in self._async:
@@ -87,7 +100,7 @@ class Invoker:
         else:
             self._executor.execute(name, call.run, range(len(batch)), call.done)
 
-    def _close(self, job: JobId, call: _Call) -> None:
+    def _close(self, job: JobId, call: _Call | Order) -> None:
         calls = self._open[job]
         del calls[call]
         if not calls:
@@ -146,9 +159,29 @@ class Invoker:
     def _failure(self, reason: str, kind: str, text: str, name: str, attempt: int, trace: str = "") -> Failure:
         return Failure(reason, kind, text, trace, self._server, name, self._peer, attempt)
 
+    def judged(self, outcome: bytes | Status | Split) -> bytes | Status | Split:
+        return Status.EMPTY if self.consume else outcome
+
+    def overdue(self, name: str, timeout_ns: int, attempt: int) -> Failure:
+        text = (
+            f"function {name!r} of server {self._server!r} ran longer than its timeout of {timeout_ns / 1e9:g} s "
+            "(make it faster, or raise @palm.function(timeout=...))"
+        )
+        return self._failure("HANDLER_RAISED", "TimeoutError", text, name, attempt)
+
+    def ended(self, ends: list[tuple[Item, Any]]) -> None:
+        """Messages of lanes, each with its outcome."""
+        orders: dict[Order, list[tuple[int, Any]]] = {}
+        for item, outcome in ends:
+            orders.setdefault(item.order, []).append((item.index, outcome))
+        for order, outcomes in orders.items():
+            sequences = order.effect.batch.sequences
+            self._post_ends(order, [sequences[index] for index, _ in outcomes], [end for _, end in outcomes])
+
     def finish(self, call: _Call, outcomes: list[Any], first: int) -> None:
-        batch = call.effect.batch
-        sequences = batch.sequences[first : first + len(outcomes)]
+        self._post_ends(call, call.effect.batch.sequences[first : first + len(outcomes)], outcomes)
+
+    def _post_ends(self, call: _Call | Order, sequences: Sequence[int], outcomes: list[Any]) -> None:
         payloads: list[Payload] = outcomes
         statuses: list[int] | None = None
         if set(map(type, outcomes)) != _PLAIN:
@@ -159,7 +192,7 @@ class Invoker:
                 statuses.append(outcome if status is None else status)
         call.left -= len(outcomes)
         if call.left == 0:
-            self._close(batch.header.job, call)
+            self._close(call.effect.batch.header.job, call)
         self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
 
 

@@ -21,6 +21,7 @@ from palm.runtime.envelope import CURRENT
 from palm.runtime.functions import Function
 from palm.runtime.inside import Inside
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
+from palm.runtime.options import options_of
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
 from palm.runtime.results import MAX_RESULTS_BYTES
 from palm.wire.record import encode_instance, instance_key, leader_key
@@ -105,6 +106,7 @@ class Serving:
             peer=host.transport.peer,
             address=address,
             functions=tuple(self._functions),
+            once=tuple(name for name, function in self._functions.items() if options_of(function).at_most_once),
             kind=settings.kind,
             host=host.name,
             pid=settings.pid,
@@ -203,7 +205,7 @@ def _node(
             cluster=settings.cluster,
             max_in_flight=settings.max_in_flight,
             now=host.now(),
-            concurrent=any(map(inspect.iscoroutinefunction, functions.values())),
+            concurrent=any(map(_runs_beside, functions.values())),
         )
     return ServerNode(
         peer=host.transport.peer,
@@ -214,3 +216,9 @@ def _node(
         join=settings.join,
         now=host.now(),
     )
+
+
+def _runs_beside(function: Function) -> bool:
+    """Whether its messages run beside each other, or in batches: a worker that has one has use for more."""
+    options = options_of(function)
+    return inspect.iscoroutinefunction(function) or (options.concurrency or 1) > 1 or (options.batch or 1) > 1

@@ -1,12 +1,14 @@
-"""What functions can be and do: checks on any client, whose cluster has `front` once and `back` twice."""
+"""What functions can be and do: checks on any client, whose cluster has `front` and `fitted` once, and `back` twice."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import pytest
 
-from palm import Client, DeadlineExpired, HandlerFailed
+from palm import Client, DeadlineExpired, HandlerFailed, MessageFailed
+from palm.wire import palm_pb2
 
 Check = Callable[[Client], None]
 TRACE = bytes(range(16))
@@ -70,6 +72,94 @@ def marks_do_no_harm(client: Client) -> None:
     assert client.call("front.marked", b"x") == b"x"
 
 
+def errors_are_tried_again_as_often_as_asked(client: Client) -> None:
+    """Those that are named, with pauses; the last one tells how often."""
+    assert client.call("fitted.third_time", b"x") == b"x at try 3"
+    assert client.call("fitted.bare", b"x") == b"x"
+    with pytest.raises(HandlerFailed, match=r"ConnectionError: never \(3 tries\)"):
+        client.call("fitted.never", b"x")
+    with pytest.raises(HandlerFailed, match=r"ValueError: another \(inst"):
+        client.call("fitted.another", b"x")
+    job = client.job([b"%d" % number for number in range(50)], "fitted.third_time", ordered=True)
+    assert list(client.submit()) == [b"%d at try 3" % number for number in range(50)]
+    assert tuple(job.ledger) == (50, 50, 0, 0, 0, 0)
+
+
+def what_takes_too_long_fails(client: Client) -> None:
+    """A coroutine is cancelled, a plain function's late result dropped; both serve on."""
+    for function in ("slow", "slow_plain"):
+        assert client.call(f"fitted.{function}", b"0.01") == b"0.01"
+        with pytest.raises(HandlerFailed, match="TimeoutError: .*ran longer than its timeout of 0.3 s"):
+            client.call(f"fitted.{function}", b"0.8")
+        assert client.call(f"fitted.{function}", b"0.01") == b"0.01"
+
+
+def concurrency_is_bounded(client: Client) -> None:
+    """Coroutines to so many, plain functions to so many threads."""
+    assert max(client.map([b"x"] * 40, "fitted.three")) == b"3"
+    assert sorted(client.map([b"%d" % number for number in range(8)], "fitted.threads")) == [
+        b"%d" % number for number in range(8)
+    ]
+
+
+def batches_have_what_is_ready(client: Client) -> None:
+    """At most so many at a time; each result is its message's."""
+    results = list(client.map([b"%d" % number for number in range(40)], "fitted.together", ordered=True))
+    assert [int(result.split()[0]) for result in results] == list(range(40))
+    assert 1 < max(int(result.split()[2]) for result in results) <= 8
+
+
+def what_a_batch_returns_is_each_messages_own(client: Client) -> None:
+    """A result, none, several, an error; a wrong number, and what is raised, is the error of all."""
+    job = client.job([b"a", b"error", b"none", b"two"], "fitted.mixed", ordered=True, errors="yield")
+    first, error, *rest = list(client.submit(job))
+    assert [first, *rest] == [b"a", b"1", b"2"] and isinstance(error, HandlerFailed) and error.text == "bad"
+    with pytest.raises(HandlerFailed, match="returned 0 results for a batch of 1, a list of 1 is needed"):
+        client.call("fitted.too_few", b"x")
+    with pytest.raises(HandlerFailed, match="all of them"):
+        client.call("fitted.raises", b"x")
+
+
+def a_function_may_be_at_most_once(client: Client) -> None:
+    """It works as any other while nobody is lost; the registry shows it."""
+    assert client.call("fitted.once", b"x") == b"x"
+    [fitted] = [instance for instance in client.instances() if instance.server == "fitted"]
+    assert fitted.once == ("once",)
+
+
+def type_hints_choose_the_codec(client: Client) -> None:
+    """Text, JSON, protobuf; None and generators as without."""
+    assert client.call("fitted.shout", "grün".encode()) == "GRÜN".encode()
+    assert client.call("fitted.total", b"[1, 2, 3]") == b"6"
+    assert client.call("fitted.bill", b'{"item": "rope", "count": 2}') == b'{"rope":6}'
+    for function in ("letters", "aletters"):
+        assert list(client.map([b"abc"], f"fitted.{function}", ordered=True)) == [b"a", b"b", b"c"]
+    assert list(client.map([b"no", b"yes!"], "fitted.maybe")) == [b"yes!"]
+    wired = palm_pb2.Failure(text="loud")
+    assert palm_pb2.Failure.FromString(client.call("fitted.wired", wired.SerializeToString())).text == "LOUD"
+    assert pickle.loads(client.call("fitted.pickled", pickle.dumps({1, 2}))) == ({1, 2}, "set")
+    assert list(client.map([b"[1,2]", b"[]", b"[5]"], "fitted.totals", ordered=True)) == [b"3", b"0", b"5"]
+
+
+def a_payload_of_another_type_fails_with_its_place(client: Client) -> None:
+    """Function, type, position; and it is nobody's crash. A batch's others are not touched by it."""
+    for function, payload, said in (
+        ("total", b'[1, "2"]', r"'total' of server 'fitted' cannot read its payload as list\[int\]: .*\$\[1\]"),
+        ("total", b"[1, 2", r"'total' .*list\[int\]: Input data was truncated"),
+        ("bill", b'{"count": 2}', r"'bill' .* as Order: .*missing required field `item`"),
+        ("shout", b"ab\xff", r"'shout' .* as str: byte 2 is not UTF-8"),
+        ("wired", b"\xff", r"'wired' .* as Failure: it does not parse as protobuf"),
+        ("pickled", b"x", r"'pickled' .* as pickle: "),
+    ):
+        with pytest.raises(MessageFailed, match=said):
+            client.call(f"fitted.{function}", payload)
+    with pytest.raises(HandlerFailed, match="'lies' .*returned a value that is not str: int is no str"):
+        client.call("fitted.lies", b"x")
+    job = client.job([b"[1]", b"oops", b"[2]"], "fitted.totals", ordered=True, errors="yield")
+    results = list(client.submit(job))
+    assert results[::2] == [b"1", b"2"] and isinstance(results[1], MessageFailed)
+
+
 CHECKS: list[Check] = [
     a_handler_calls_other_servers,
     what_a_nested_call_raises_is_the_handlers,
@@ -78,4 +168,12 @@ CHECKS: list[Check] = [
     a_nested_call_inherits_deadline_and_trace,
     a_nested_call_ends_with_the_deadline_of_the_message_at_hand,
     marks_do_no_harm,
+    errors_are_tried_again_as_often_as_asked,
+    what_takes_too_long_fails,
+    concurrency_is_bounded,
+    batches_have_what_is_ready,
+    what_a_batch_returns_is_each_messages_own,
+    a_function_may_be_at_most_once,
+    type_hints_choose_the_codec,
+    a_payload_of_another_type_fails_with_its_place,
 ]

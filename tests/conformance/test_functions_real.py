@@ -15,7 +15,7 @@ from tests.support.cluster import Cluster, cluster
 @pytest.fixture(scope="module")
 def served() -> Iterator[Cluster]:
     with cluster() as made:
-        for name, count in (("Front", 1), ("Back", 2)):
+        for name, count in (("Front", 1), ("Back", 2), ("Fitted", 1)):
             for _ in range(count):
                 made.serve("--name", name.lower(), script=f"{functions.__file__}:{name}")
         yield made

@@ -15,4 +15,5 @@ def test_functions_in_the_simulator(check: Check) -> None:
     """The check holds, and leaves nothing behind."""
     with simulate(functions.Front, name="front", seed=5, service_s=0.001) as sim:
         sim.serve(functions.Back, name="back", instances=2, service_s=0.001)
+        sim.serve(functions.Fitted, name="fitted")
         check(sim.client(timeout=60))

@@ -515,6 +515,25 @@ def test_at_most_once_with_a_lost_later_stage_has_an_unknown_fate() -> None:
     assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
 
 
+def test_a_function_of_the_route_makes_the_job_at_most_once() -> None:
+    """Of any stage, as the registry shows it: also of an instance that comes when the job runs."""
+    client = Client()
+    client.up("one"), client.up("two", once=("g",))
+    client.open(["one.f", "two.g"])
+    client.offer(b"a")
+    [send] = client.of(Send)
+    assert send.batch.header.at_most_once
+    client.down()
+    client.up("one", 1)
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+    client = ready()
+    client.offer(b"a")
+    client.up("one", 1, once=("f",))
+    client.down()
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+
 # -- turned away ------------------------------------------------------------------------------------------------------
 
 
