@@ -42,6 +42,10 @@ class NoSuchFunction(PalmError):
     """The server lives but does not list the function; lists what it has."""
 
 
+class StartFailed(PalmError):
+    """A server's own `on_start` raised: the instance was not registered, and its process ends."""
+
+
 class PayloadTooLarge(PalmError):
     """A payload is over `max_payload_bytes`; names both and the way out."""
 

@@ -28,6 +28,7 @@ from palm.core.jobs import Flight, Job, PartEnd, Waiting
 from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
 from palm.core.links import Link, Links
 from palm.core.message import Batch, Exposed, Failure, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.names import BUILT_IN
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
@@ -145,7 +146,7 @@ class ClientNode:
             listed = sorted(
                 {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
             )
-            if stage.function not in listed:
+            if stage.function not in listed and stage.function not in BUILT_IN:
                 return NoSuchFunction(
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
@@ -245,7 +246,7 @@ class ClientNode:
         links = [
             link
             for link in self._links.of(stage.server).values()
-            if link.usable and stage.function in link.instance.functions
+            if link.usable and link.instance.has(stage.function)
         ]
         if any(link.instance.kind == SINK for link in links):
             meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple, NewType
 
+from palm.core.names import BUILT_IN
 from palm.core.route import Route, Stage
 from palm.core.share import Part
 
@@ -302,3 +303,6 @@ class Instance:
     def takes_messages(self) -> bool:
         """False for a worker: messages go to its leader."""
         return self.role != "worker"
+
+    def has(self, function: str) -> bool:
+        return function in self.functions or function in BUILT_IN

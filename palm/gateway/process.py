@@ -22,6 +22,7 @@ from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.hooks import hooks_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -112,7 +113,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
-        on_term=getattr(server, "on_term", None),
+        hooks=hooks_of(server),
         inside=inside,
     )
     bind(server, inside)

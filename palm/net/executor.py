@@ -224,6 +224,14 @@ class ThreadExecutor:
         while home:
             home.popleft()()
 
+    def state(self) -> dict[str, int]:
+        return {
+            "batches": self._given,
+            "beside": self._beside_given,
+            "threads": (self._thread is not None) + len(self._beside),
+            "inline": sum(pace.is_fast for pace in self._paces.values()),
+        }
+
     async def aclose(self, timeout_s: float) -> bool:
         until = self._loop.time() + timeout_s
         while (self._given or self._beside_given) and self._loop.time() < until:

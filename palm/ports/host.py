@@ -8,7 +8,7 @@ one thread, except `submit` and `Gate`.
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Awaitable, Callable, Coroutine, Protocol, Sequence
+from typing import Any, Awaitable, Callable, Coroutine, Mapping, Protocol, Sequence
 
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
@@ -84,6 +84,10 @@ class Executor(Protocol):
     def waits(self, label: str) -> None:
         """Work of that label waits for others, now or later: wherever it runs, the host must go on meanwhile. From any
         thread."""
+        ...
+
+    def state(self) -> Mapping[str, int]:
+        """How much it has in hand, by names that are its own: for people."""
         ...
 
     async def aclose(self, timeout_s: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 from palm.runtime.coding import coded
+from palm.runtime.hooks import NAMES
 from palm.runtime.traits import traits_of
 
 Function = Callable[[bytes], Any]
@@ -17,7 +18,7 @@ Function = Callable[[bytes], Any]
 WAITING = frozenset({"call"})
 """Methods of PALM's that wait for others in the cluster."""
 
-HOOKS = frozenset({"on_term"})
+HOOKS = NAMES
 """Methods of a user's class that PALM calls, and nobody else."""
 
 

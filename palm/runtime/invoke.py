@@ -7,6 +7,7 @@ this file does not know.
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
@@ -17,12 +18,14 @@ from palm.core.message import Failure, Header, JobId, Payload, Peer, Split, Stat
 from palm.core.route import branches_after
 from palm.core.share import fork_of
 from palm.core.spread import targets_of
+from palm.observe.log import RING, LogRing
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
 from palm.runtime.functions import Function, may_wait
 from palm.runtime.lanes import Item, Lane, Order
 from palm.runtime.options import options_of
 from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
+from palm.runtime.tally import Tally
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
@@ -45,7 +48,12 @@ class Invoker:
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
         results_bytes: int = MAX_RESULTS_BYTES,
+        built_in: Mapping[str, Callable[[bytes], bytes]] | None = None,
+        ring: LogRing | None = None,
     ) -> None:
+        self.ring = ring
+        self._built_in = built_in or {}
+        self.tallies = {name: Tally() for name in functions}
         self.begins = begins
         self.consume = consume
         self._results_bytes = results_bytes
@@ -87,9 +95,13 @@ class Invoker:
         batch = effect.batch
         job = batch.header.job
         name = batch.header.target.function
+        if name in self._built_in:
+            self._answer(name, effect)
+            return
+        self.tallies[name].in_flight += len(batch)
         lane = self._lanes.get(name)
         if lane is not None:
-            order = Order(effect, self.outlets(effect))
+            order = Order(effect, self.outlets(effect), self._host.now())
             self._open.setdefault(job, {})[order] = None
             lane.take(order)
             return
@@ -100,27 +112,57 @@ class Invoker:
         else:
             self._executor.execute(name, call.run, range(len(batch)), call.done)
 
+    def _answer(self, name: str, effect: Invoke) -> None:
+        """At once: what is built in takes no time, and waits for nobody."""
+        outcomes: list[Any] = []
+        for index, payload in enumerate(effect.batch.payloads):
+            try:
+                assert isinstance(payload, bytes), "failures never get here"
+                outcomes.append(self._built_in[name](payload))
+            except Refused as refused:
+                outcomes.append(self.raised(name, refused, (effect.batch.attempts or [1] * (index + 1))[index]))
+        self._post_outcomes(effect, effect.batch.sequences, outcomes)
+
     def _close(self, job: JobId, call: _Call | Order) -> None:
         calls = self._open[job]
         del calls[call]
         if not calls:
             del self._open[job]
 
-    def call(self, hook: Callable[[Any], object], argument: object, log: Callable[[str], None]) -> None:
-        """Run a hook of the user's where the functions run, after what was given before; what it raises is logged."""
+    def call(self, hook: Callable[..., Any], arguments: tuple[Any, ...], done: Callable[[str], None]) -> None:
+        """Run a hook of the user's where the functions run, after what was given before. `done` is told what it raised,
+        with its traceback; nothing where all went well."""
 
         def run(one: object) -> str:
+            RING.set(self.ring)
             try:
-                hook(one)
+                hook(*arguments)
             except (Exception, SystemExit):  # a hook that raises stops nothing
-                return traceback.format_exc()
+                return _last_traceback()
             return ""
 
-        def done(outcomes: list[str]) -> None:
-            for raised in filter(None, outcomes):
-                log(f"{getattr(hook, '__name__', 'a hook')} raised: {raised}")
+        async def run_async(one: object) -> str:
+            RING.set(self.ring)
+            try:
+                await hook(*arguments)
+            except (Exception, SystemExit):  # as above
+                return _last_traceback()
+            return ""
 
-        self._executor.execute("_hook", run, [argument], done)
+        if inspect.iscoroutinefunction(hook):
+            self._executor.execute_async(run_async, [None], lambda index, raised: done(raised or ""))
+        else:
+            self._executor.execute("_hook", run, [None], lambda outcomes: done(outcomes[0]))
+
+    def state(self) -> Mapping[str, int]:
+        return self._executor.state()
+
+    def stats(self) -> dict[str, dict[str, object]]:
+        """By function."""
+        stats = {name: tally.as_dict() for name, tally in self.tallies.items()}
+        for name, lane in self._lanes.items():
+            stats[name] |= {"retried": lane.retried, "late": lane.late}
+        return stats
 
     # -- used by calls ------------------------------------------------------------------------------------------------
 
@@ -182,6 +224,15 @@ class Invoker:
         self._post_ends(call, call.effect.batch.sequences[first : first + len(outcomes)], outcomes)
 
     def _post_ends(self, call: _Call | Order, sequences: Sequence[int], outcomes: list[Any]) -> None:
+        call.left -= len(outcomes)
+        if call.left == 0:
+            self._close(call.effect.batch.header.job, call)
+        failed = self._post_outcomes(call.effect, sequences, outcomes)
+        tally = self.tallies[call.effect.batch.header.target.function]
+        tally.ended(len(outcomes), failed, self._host.now() - call.began)
+
+    def _post_outcomes(self, effect: Invoke, sequences: Sequence[int], outcomes: list[Any]) -> int:
+        """How many of them are failures."""
         payloads: list[Payload] = outcomes
         statuses: list[int] | None = None
         if set(map(type, outcomes)) != _PLAIN:
@@ -190,22 +241,33 @@ class Invoker:
                 status = _STATUS_OF.get(type(outcome))
                 payloads.append(b"" if status is None else outcome)
                 statuses.append(outcome if status is None else status)
-        call.left -= len(outcomes)
-        if call.left == 0:
-            self._close(call.effect.batch.header.job, call)
-        self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
+        self._post(Finished(effect.ticket, sequences, payloads, statuses))
+        return 0 if statuses is None else statuses.count(Status.FAILED)
 
 
 class _Call:
     """One Invoke under way. Items are indices into its batch."""
 
-    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "abandoned", "_payloads", "_work", "_plain")
+    __slots__ = (
+        "invoker",
+        "name",
+        "effect",
+        "function",
+        "began",
+        "first",
+        "left",
+        "abandoned",
+        "_payloads",
+        "_work",
+        "_plain",
+    )
 
     def __init__(self, invoker: Invoker, name: str, effect: Invoke) -> None:
         self.invoker = invoker
         self.name = name
         self.effect = effect
         self.function = invoker.function(name)
+        self.began = invoker.now()
         self.first = 0
         self.left = len(effect.batch)
         self.abandoned = False
@@ -238,6 +300,7 @@ class _Call:
         work.index = index
         if CURRENT.get() is not work:
             CURRENT.set(work)
+            RING.set(invoker.ring)
         try:
             result = self.function(self._payloads[index])  # type: ignore[arg-type]  # failures never get here
             # What is plain needs no more calls.
@@ -257,6 +320,7 @@ class _Call:
         if invoker.begins is not None:
             self.note(index)
         CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index, awaits=True))
+        RING.set(invoker.ring)
         try:
             answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             outlets = invoker.outlets(self.effect)
@@ -285,3 +349,10 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # an exception whose __str__ raises is still somebody's error message
         return f"<{type(error).__name__} whose text cannot be made>"
+
+
+def _last_traceback() -> str:
+    """Of the error that is being handled, without PALM's own frame."""
+    error = sys.exception()
+    assert error is not None and error.__traceback__ is not None, "only while one is handled"
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__.tb_next)).rstrip()

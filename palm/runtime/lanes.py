@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from palm.core.effect import Invoke
 from palm.core.message import Failure, Status
+from palm.observe.log import RING
 from palm.ports.host import Executor, Host, Timer
 from palm.runtime.coding import TAKE
 from palm.runtime.envelope import CURRENT, Work
@@ -29,13 +30,14 @@ NEVER = 1 << 62
 class Order:
     """One `Invoke`, some of whose messages have not ended."""
 
-    __slots__ = ("effect", "left", "abandoned", "outlets")
+    __slots__ = ("effect", "left", "abandoned", "outlets", "began")
 
-    def __init__(self, effect: Invoke, outlets: Outlets) -> None:
+    def __init__(self, effect: Invoke, outlets: Outlets, began: int) -> None:
         self.effect = effect
         self.left = len(effect.batch)
         self.abandoned = False
         self.outlets = outlets
+        self.began = began
 
 
 class Item:
@@ -281,6 +283,7 @@ class Lane:
             work.together = works
         if works:
             CURRENT.set(works[0])
+            RING.set(invoker.ring)
         return items, payloads, outcomes
 
     def _collected(self, items: list[Item], answer: Any) -> list[Any]:

@@ -4,6 +4,7 @@ others."""
 from __future__ import annotations
 
 import inspect
+import logging
 from dataclasses import dataclass, replace
 from typing import Callable, Mapping
 
@@ -13,12 +14,16 @@ from palm.core.event import DrainAsked
 from palm.core.joins import Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
+from palm.errors import StartFailed
+from palm.observe.log import Line, LogRing
 from palm.ports.host import Host
+from palm.runtime.builtins import BuiltIns
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
 from palm.runtime.envelope import CURRENT
 from palm.runtime.functions import Function
+from palm.runtime.hooks import Hook, Hooks
 from palm.runtime.inside import Inside
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
 from palm.runtime.options import options_of
@@ -27,6 +32,10 @@ from palm.runtime.results import MAX_RESULTS_BYTES
 from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
+HOOK_POLL = 1_000_000
+
+STOP = 10_000_000_000
+"""What `on_stop` may take (ns): who waits for a process to stop does not wait for ever."""
 
 PARALLEL = frozenset({"ButterflyServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
@@ -58,23 +67,23 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
-        on_term: Callable[[int], object] | None = None,
+        hooks: Hooks = Hooks(),
         inside: Inside | None = None,
     ) -> None:
-        """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader."""
+        """Hooks are user code: they run where functions run."""
         peer = host.transport.peer
         self.name = name
         self.host = host
         self.node = _node(host, name, functions, settings)
         self.election: Election | None = None
         self.driver = Driver(host, self.node, self._perform, instrument)
-        self.directory = Directory(host, settings.cluster, self.driver.post, log=log)
+        self.directory = Directory(host, settings.cluster, self.driver.post, log=self._log)
         self.registration: Registration | None = None
         self._functions = functions
-        self._settings = settings
-        self._log = log
-        self._on_term = on_term
+        self.settings = settings
+        self._ring = LogRing()
+        self._say = log
+        self._hooks = hooks
         self._term = 0
         self._drained = False
         self._record: Instance | None = None
@@ -89,6 +98,8 @@ class Serving:
             consume=settings.consume,
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
+            built_in=BuiltIns(self, self._ring).functions,
+            ring=self._ring,
         )
         self._instrument = instrument
         self._inside = inside
@@ -97,9 +108,15 @@ class Serving:
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
-        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry."""
-        settings, host = self._settings, self.host
+        """Run `on_start`, bind, serve, register; the address. Raises StartFailed for the first, OSError for the
+        address, RegistryError for the registry."""
+        settings, host = self.settings, self.host
         self.driver.start()
+        if self._hooks.on_start is not None:
+            raised = await self._run_hook(self._hooks.on_start, None)
+            if raised:
+                self._log(f"on_start raised: {raised}")
+                raise StartFailed(f"{self.name} does not start: on_start raised {raised.splitlines()[-1]}")
         address = host.transport.bind()
         self._record = Instance(
             server=self.name,
@@ -130,19 +147,47 @@ class Serving:
         return address
 
     async def drain(self) -> bool:
-        """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough."""
+        """Take nothing more, finish what was taken, and say so in the registry; then run `on_stop`, for some seconds at
+        most. False when `drain_s` was not enough."""
         self.driver.post(DrainAsked())
         if self.election is not None:
             self.election.retire()
         if self._record is not None:
             self._record = replace(self._record, draining=True)
             await self._show()
-        until = self.host.now() + int(self._settings.drain_s * 1e9)
+        until = self.host.now() + int(self.settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
             await self.host.sleep(POLL)
         if self.election is not None:
             await self.election.resign()
+        if self._hooks.on_stop is not None:
+            raised = await self._run_hook(self._hooks.on_stop, self.host.now() + STOP)
+            if raised is None:
+                self._log(f"on_stop still runs after {STOP / 1e9:g} s: {self.name} stops without it")
+            elif raised:
+                self._log(f"on_stop raised: {raised}")
         return self._drained
+
+    async def _run_hook(self, hook: Hook, until: int | None) -> str | None:
+        """What it raised, as text; None where it had not ended in time."""
+        ended: list[str] = []
+        self._invoker.call(hook, (), ended.append)
+        while not ended:
+            if until is not None and self.host.now() >= until:
+                return None
+            await self.host.sleep(HOOK_POLL)
+        return ended[0]
+
+    def function_stats(self) -> dict[str, dict[str, object]]:
+        return self._invoker.stats()
+
+    def executor_state(self) -> Mapping[str, int]:
+        return self._invoker.state()
+
+    def _log(self, text: str) -> None:
+        """PALM's own words about this instance."""
+        self._say(text)
+        self._ring.add(Line(self.host.wall() // 1_000_000, logging.INFO, "palm.server", text))
 
     async def _show(self) -> None:
         if self.registration is not None and self._record is not None:
@@ -190,8 +235,12 @@ class Serving:
         if effect.term > self._term:
             self._term = effect.term
             self._log(f"{self.name} is led by this instance, term {effect.term}")
-            if self._on_term is not None:
-                self._invoker.call(self._on_term, effect.term, self._log)
+            if self._hooks.on_term is not None:
+                self._invoker.call(self._hooks.on_term, (effect.term,), self._on_term_ended)
+
+    def _on_term_ended(self, raised: str) -> None:
+        if raised:
+            self._log(f"on_term raised: {raised}")
 
 
 def _node(

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-from palm.errors import RegistryError
+from palm.errors import RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.hooks import hooks_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
@@ -40,6 +41,10 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+    ends: bool = False
+    """Its present life ends in good order."""
+    failure: str = ""
+    """Why it did not start, where its own `on_start` raised; it is not started again."""
 
     @property
     def name(self) -> str:
@@ -101,6 +106,7 @@ class Cluster:
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
+        instance.ends, instance.failure = False, ""
         self._lives[peer] = instance
         serving = instance.serving = Serving(
             host,
@@ -116,7 +122,7 @@ class Cluster:
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
-            on_term=getattr(server, "on_term", None),
+            hooks=hooks_of(server),
             inside=inside,
         )
         bind(server, inside)
@@ -131,6 +137,26 @@ class Cluster:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
             kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))
+        except StartFailed as error:
+            instance.failure = str(error)
+            self._end(instance)
+
+    def stop(self, instance: Instance) -> None:
+        """Let its present life end in good order, as after SIGTERM. Harmless when it is down."""
+        if instance.host is not None and instance.serving is not None and instance.is_up:
+            instance.host.spawn(self._drain(instance, instance.serving), "stop")
+
+    async def _drain(self, instance: Instance, serving: Serving) -> None:
+        await serving.drain()
+        await serving.aclose()
+        self._end(instance)
+
+    def _end(self, instance: Instance) -> None:
+        """The process ends by itself."""
+        host = instance.host
+        assert host is not None, "only what lives can end"
+        instance.ends = True
+        self.world.kernel.call_soon(host.crash)
 
     def crash(self, instance: Instance) -> None:
         """Kill its present life. Harmless when it is down."""
@@ -139,7 +165,7 @@ class Cluster:
 
     def _crashed(self, instance: Instance, host: Host) -> None:
         instance.serving = None
-        self._note(EntryKind.CRASHED, instance, host.transport.peer)
+        self._note(EntryKind.STOPPED if instance.ends else EntryKind.CRASHED, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)

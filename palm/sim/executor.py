@@ -139,6 +139,9 @@ class SimExecutor:
     def waits(self, label: str) -> None:
         """Nothing: every batch has a stack of its own."""
 
+    def state(self) -> dict[str, int]:
+        return {"batches": self._open, "beside": len(self._beside)}
+
     async def aclose(self, timeout_s: float) -> bool:
         ended: Future[bool] = Future()
         deadline = self._host.now() + round(timeout_s * NANOSECONDS)

@@ -120,6 +120,10 @@ class Simulation:
         """Kill that instance, as by SIGKILL. Harmless when it is down."""
         self.cluster.crash(self.instance(name))
 
+    def stop(self, name: str) -> None:
+        """Let that instance end in good order, as by Ctrl-C: it drains first. Harmless when it is down."""
+        self.cluster.stop(self.instance(name))
+
     def restart(self, name: str) -> None:
         """Start it again; one that runs is killed first."""
         instance = self.instance(name)
