@@ -188,7 +188,8 @@ class Invoker:
 
     def raised(self, name: str, error: BaseException, attempt: int) -> Failure:
         if isinstance(error, Refused):
-            code = getattr(inspect.unwrap(self._functions[name]), "__code__", None)
+            function = self._functions.get(name)
+            code = None if function is None else getattr(inspect.unwrap(function), "__code__", None)
             where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
             text = f"function {name!r} of server {self._server!r} {error}{where}"
             return self._failure(error.reason, error.kind, text, name, attempt)

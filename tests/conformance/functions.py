@@ -1,13 +1,15 @@
-"""What functions can be and do: checks on any client, whose cluster has `front` and `fitted` once, and `back` twice."""
+"""What functions can be and do: checks on any client, whose cluster has `front`, `fitted` and `hooked` once, and `back`
+twice."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 
 import pytest
 
-from palm import Client, DeadlineExpired, HandlerFailed, MessageFailed
+from palm import Client, DeadlineExpired, HandlerFailed, MessageFailed, NoSuchFunction
 from palm.wire import palm_pb2
 
 Check = Callable[[Client], None]
@@ -160,6 +162,70 @@ def a_payload_of_another_type_fails_with_its_place(client: Client) -> None:
     assert results[::2] == [b"1", b"2"] and isinstance(results[1], MessageFailed)
 
 
+def on_start_comes_first(client: Client) -> None:
+    """Before any message."""
+    assert client.call("hooked.steps_so_far", b"") == b"started"
+
+
+def built_in_functions_answer_while_user_code_is_busy(client: Client) -> None:
+    """They do not wait for the function that runs, and see it."""
+    results = client.submit(client.job([b"1.5"], "hooked.naps"))
+    for _ in range(1000):
+        stats = json.loads(client.call("hooked._stats", b""))
+        if stats["functions"]["naps"]["in_flight"]:
+            break
+    assert stats["functions"]["naps"]["in_flight"] == stats["in_flight"] - 1 == 1 and stats["busy_in"] == "naps"
+    assert client.call("hooked._ping", b"are you there") == b"are you there"
+    assert list(results) == [b"1.5"]
+
+
+def stats_tell_what_each_function_did(client: Client) -> None:
+    """Counts, failures and quantiles; who it is that says so."""
+    for _ in range(3):
+        with pytest.raises(HandlerFailed):
+            client.call("hooked.fails", b"x")
+    assert list(client.map([b"0.01"] * 20, "hooked.naps")) == [b"0.01"] * 20
+    stats = json.loads(client.call("hooked._stats", b""))
+    fails, naps = stats["functions"]["fails"], stats["functions"]["naps"]
+    assert fails["count"] == fails["failed"] >= 3 and naps["failed"] == 0 and naps["count"] >= 20
+    assert 10 <= naps["latency_ms"]["p50"] <= naps["latency_ms"]["p99"] <= 1.125 * naps["latency_ms"]["max"]
+    identity = json.loads(client.call("hooked._ping", b""))
+    [hooked] = [instance for instance in client.instances() if instance.server == "hooked"]
+    assert identity["instance"] == stats["instance"] == hooked.peer and "_stats" not in hooked.functions
+
+
+def the_log_can_be_asked(client: Client) -> None:
+    """By level, text and trace; each line names its message."""
+    list(client.submit(client.job([b"one", b"two"], "hooked.says", ordered=True, trace=TRACE)))
+    client.call("hooked.asays", b"three")
+
+    def lines(**query: object) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = json.loads(client.call("hooked._log_query", json.dumps(query).encode()))
+        return found
+
+    said = lines(trace=TRACE.hex())[-2:]
+    assert [(line["sequence"], line["level"], line["trace"]) for line in said] == [
+        (0, "WARNING", TRACE.hex()),
+        (1, "WARNING", TRACE.hex()),
+    ]
+    text = str(said[0]["text"])
+    assert text.endswith(f":0 {TRACE.hex()}] it says one") and str(said[0]["job"]) in text
+    assert [line["level"] for line in lines(level="error", text="three")][-1:] == ["ERROR"]
+    assert len(lines(last=1)) == 1 and lines(last=0) == [] == lines(text="never said")
+    for query, error in ((b"[]", "no JSON object"), (b"{", "no JSON"), (b'{"lines": 1}', "no key 'lines'")):
+        with pytest.raises(MessageFailed, match=f"_log_query.*{error}"):
+            client.call("hooked._log_query", query)
+    with pytest.raises(MessageFailed, match="level is 'loud'"):
+        lines(level="loud")
+
+
+def names_with_an_underscore_stay_palms_own(client: Client) -> None:
+    """A name that is not built in is no function, anywhere on a route; one that is may stand in the middle."""
+    with pytest.raises(NoSuchFunction, match="no function '_secret'"):
+        client.call("hooked._secret", b"x")
+    assert client.call(["hooked._ping", "back.answer", "hooked._ping"], b"x") == b"back(x)"
+
+
 CHECKS: list[Check] = [
     a_handler_calls_other_servers,
     what_a_nested_call_raises_is_the_handlers,
@@ -176,4 +242,9 @@ CHECKS: list[Check] = [
     a_function_may_be_at_most_once,
     type_hints_choose_the_codec,
     a_payload_of_another_type_fails_with_its_place,
+    on_start_comes_first,
+    built_in_functions_answer_while_user_code_is_busy,
+    stats_tell_what_each_function_did,
+    the_log_can_be_asked,
+    names_with_an_underscore_stay_palms_own,
 ]

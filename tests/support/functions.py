@@ -185,3 +185,44 @@ class Fitted(RegisteredServer):
     @palm.function(batch=4)
     def totals(self, rows: list[list[int]]) -> list[int]:
         return [sum(row) for row in rows]
+
+
+class Hooked(RegisteredServer):
+    """Hooks, a function that takes its time, and lines of a log."""
+
+    def __init__(self):
+        self.steps = []
+
+    async def on_start(self):
+        await asyncio.sleep(0.01)
+        self.steps.append("started")
+
+    def on_stop(self):
+        self.steps.append("stopped")
+        self.log.warning("steps: %s", " ".join(self.steps))
+
+    def steps_so_far(self, message):
+        return " ".join(self.steps).encode()
+
+    def naps(self, message):
+        time.sleep(float(message))
+        return message
+
+    def fails(self, message):
+        raise ValueError("as asked")
+
+    def says(self, text: str) -> str:
+        self.log.warning("it says %s", text)
+        return text
+
+    async def asays(self, text: str) -> str:
+        self.log.error("it says %s", text)
+        return text
+
+
+class Broken(RegisteredServer):
+    def on_start(self):
+        raise FileNotFoundError("no model here")
+
+    def never(self, message):
+        return message
