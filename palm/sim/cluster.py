@@ -31,6 +31,8 @@ from palm.wire.record import instances_prefix
 START_AGAIN = 500_000_000
 """A process that cannot start (no registry) is started again after this long (ns), as a supervisor would."""
 
+LOOK_AGAIN = 50_000_000
+
 
 @dataclass(slots=True)
 class Instance:
@@ -41,8 +43,6 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
-    ends: bool = False
-    """Its present life ends in good order."""
     failure: str = ""
     """Why it did not start, where its own `on_start` raised; it is not started again."""
 
@@ -106,7 +106,7 @@ class Cluster:
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
-        instance.ends, instance.failure = False, ""
+        instance.failure = ""
         self._lives[peer] = instance
         serving = instance.serving = Serving(
             host,
@@ -127,7 +127,7 @@ class Cluster:
         )
         bind(server, inside)
         self._note(EntryKind.STARTED, instance, peer)
-        host.on_crash(lambda dead: self._crashed(instance, dead))
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.CRASHED))
         host.spawn(self._begin(instance, host, serving), "start")
 
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
@@ -139,33 +139,35 @@ class Cluster:
             kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))
         except StartFailed as error:
             instance.failure = str(error)
-            self._end(instance)
-
-    def stop(self, instance: Instance) -> None:
-        """Let its present life end in good order, as after SIGTERM. Harmless when it is down."""
-        if instance.host is not None and instance.serving is not None and instance.is_up:
-            instance.host.spawn(self._drain(instance, instance.serving), "stop")
-
-    async def _drain(self, instance: Instance, serving: Serving) -> None:
-        await serving.drain()
-        await serving.aclose()
-        self._end(instance)
-
-    def _end(self, instance: Instance) -> None:
-        """The process ends by itself."""
-        host = instance.host
-        assert host is not None, "only what lives can end"
-        instance.ends = True
-        self.world.kernel.call_soon(host.crash)
+            self._end(host)
 
     def crash(self, instance: Instance) -> None:
         """Kill its present life. Harmless when it is down."""
         if instance.host is not None:
             instance.host.crash()
 
-    def _crashed(self, instance: Instance, host: Host) -> None:
+    def drain(self, instance: Instance) -> None:
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
+        host, serving = instance.host, instance.serving
+        if host is not None and serving is not None and host.alive:
+            host.spawn(self._drain(host, serving), "drain")
+
+    async def _drain(self, host: Host, serving: Serving) -> None:
+        while serving.registration is None or not serving.registration.registrations:
+            await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
+        await serving.drain()
+        await serving.aclose()
+        self._end(host)
+
+    def _end(self, host: Host) -> None:
+        """Nothing is left of it but the process."""
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.STOPPED))
+        self.world.kernel.call_soon(host.crash)
+
+    def _ended(self, host: Host, how: EntryKind) -> None:
+        instance = self._lives[host.transport.peer]
         instance.serving = None
-        self._note(EntryKind.STOPPED if instance.ends else EntryKind.CRASHED, instance, host.transport.peer)
+        self._note(how, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)

@@ -120,15 +120,16 @@ class Simulation:
         """Kill that instance, as by SIGKILL. Harmless when it is down."""
         self.cluster.crash(self.instance(name))
 
-    def stop(self, name: str) -> None:
-        """Let that instance end in good order, as by Ctrl-C: it drains first. Harmless when it is down."""
-        self.cluster.stop(self.instance(name))
-
     def restart(self, name: str) -> None:
         """Start it again; one that runs is killed first."""
         instance = self.instance(name)
         self.cluster.crash(instance)
         self.cluster.start(instance)
+
+    def drain(self, name: str) -> None:
+        """End that instance in good order, as Ctrl-C: it finishes what it has taken, and goes. Harmless when it is
+        down."""
+        self.cluster.drain(self.instance(name))
 
     def freeze(self, name: str, seconds: float) -> None:
         """Stop that instance for a while, as by SIGSTOP."""

@@ -35,7 +35,7 @@ def test_on_stop_runs_after_the_drain_in_the_simulator() -> None:
         client = sim.client()
         results = client.submit(client.job([b"1"] * 3, "hooked.naps"))
         assert next(results) == b"1"
-        sim.stop("hooked[0]")
+        sim.drain("hooked[0]")
         assert list(results) == [b"1", b"1"]
         sim.run(10)
         assert made[-1].steps == ["started", "stopped"] and not sim.instance("hooked[0]").is_up
@@ -62,7 +62,7 @@ def test_an_on_stop_that_hangs_is_not_waited_for() -> None:
 
     with simulate(Hangs, name="hangs", seed=1) as sim:
         sim.run(5)
-        sim.stop("hangs[0]")
+        sim.drain("hangs[0]")
         sim.run(9.5)
         assert sim.instance("hangs[0]").is_up
         sim.run(3)
