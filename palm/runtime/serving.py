@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Callable, Mapping
 
 from palm.core.butterfly import ButterflyNode
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
 from palm.core.event import DrainAsked
-from palm.core.joins import Join
+from palm.core.joins import SINK, Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
 from palm.errors import StartFailed
@@ -37,6 +37,12 @@ HOOK_POLL = 1_000_000
 STOP = 10_000_000_000
 """What `on_stop` may take (ns): who waits for a process to stop does not wait for ever."""
 
+HAND_OVER = 500_000_000
+"""How long (ns) a leader that drains waits for what its workers have, before the next one leads."""
+
+FAREWELL = 200_000_000
+"""How long (ns) an instance that has drained still says so to those who have not heard of it."""
+
 PARALLEL = frozenset({"ButterflyServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
 
@@ -47,7 +53,8 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
-    """These three are a server class's own: `palm.runtime.traits`."""
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """These four are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -67,10 +74,19 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
+<<<<<<< HEAD
         hooks: Hooks = Hooks(),
         inside: Inside | None = None,
     ) -> None:
         """Hooks are user code: they run where functions run."""
+=======
+        on_term: Callable[[int], object] | None = None,
+        on_retire: Callable[[], None] = lambda: None,
+        inside: Inside | None = None,
+    ) -> None:
+        """`on_term` is user code: called with the term, where functions run, each time this instance has become
+        leader. `on_retire` is called, perhaps several times, when somebody asks the instance to drain and end."""
+>>>>>>> main
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -80,10 +96,17 @@ class Serving:
         self.directory = Directory(host, settings.cluster, self.driver.post, log=self._log)
         self.registration: Registration | None = None
         self._functions = functions
+<<<<<<< HEAD
         self.settings = settings
         self._ring = LogRing()
         self._say = log
         self._hooks = hooks
+=======
+        self._settings = settings
+        self._log = log
+        self._on_term = on_term
+        self._on_retire = on_retire
+>>>>>>> main
         self._term = 0
         self._drained = False
         self._record: Instance | None = None
@@ -108,9 +131,15 @@ class Serving:
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
+<<<<<<< HEAD
         """Run `on_start`, bind, serve, register; the address. Raises StartFailed for the first, OSError for the
         address, RegistryError for the registry."""
         settings, host = self.settings, self.host
+=======
+        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry,
+        NameTaken where another kind serves under the name."""
+        settings, host = self._settings, self.host
+>>>>>>> main
         self.driver.start()
         if self._hooks.on_start is not None:
             raised = await self._run_hook(self._hooks.on_start, None)
@@ -125,6 +154,8 @@ class Serving:
             functions=tuple(self._functions),
             once=tuple(name for name, function in self._functions.items() if options_of(function).at_most_once),
             kind=settings.kind,
+            join=settings.join if settings.kind == SINK else "",
+            outputs=tuple(one for one in settings.outputs if one[0] in self._functions),
             host=host.name,
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,
@@ -137,6 +168,7 @@ class Serving:
             ttl_s=settings.lease_ttl_s,
             renew=settings.renew,
             log=self._log,
+            claims=(settings.cluster, self._record),
         )
         await self.registration.start()
         if settings.kind in PARALLEL:
@@ -147,19 +179,34 @@ class Serving:
         return address
 
     async def drain(self) -> bool:
+<<<<<<< HEAD
         """Take nothing more, finish what was taken, and say so in the registry; then run `on_stop`, for some seconds at
         most. False when `drain_s` was not enough."""
+=======
+        """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough.
+
+        A leader makes room for the next one as soon as its workers are through, or after `HAND_OVER`.
+        """
+>>>>>>> main
         self.driver.post(DrainAsked())
         if self.election is not None:
             self.election.retire()
         if self._record is not None:
             self._record = replace(self._record, draining=True)
             await self._show()
+<<<<<<< HEAD
         until = self.host.now() + int(self.settings.drain_s * 1e9)
+=======
+        begin = self.host.now()
+        until = begin + int(self._settings.drain_s * 1e9)
+>>>>>>> main
         while not self._drained and self.host.now() < until:
+            if self.election is not None and self.election.leads and self.host.now() >= begin + HAND_OVER:
+                await self.election.resign()
             await self.host.sleep(POLL)
         if self.election is not None:
             await self.election.resign()
+<<<<<<< HEAD
         if self._hooks.on_stop is not None:
             raised = await self._run_hook(self._hooks.on_stop, self.host.now() + STOP)
             if raised is None:
@@ -167,6 +214,11 @@ class Serving:
             elif raised:
                 self._log(f"on_stop raised: {raised}")
         return self._drained
+=======
+        drained = self._drained
+        await self.host.sleep(FAREWELL)
+        return drained
+>>>>>>> main
 
     async def _run_hook(self, hook: Hook, until: int | None) -> str | None:
         """What it raised, as text; None where it had not ended in time."""
@@ -227,6 +279,8 @@ class Serving:
             self._drained = True
         elif isinstance(effect, Stand):
             self._stand(effect)
+        elif isinstance(effect, Retire):
+            self._on_retire()
 
     def _stand(self, effect: Stand) -> None:
         assert self._record is not None, "nothing happens to a node before its instance is registered"

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
+<<<<<<< HEAD
 from palm.errors import RegistryError, StartFailed
+=======
+from palm.errors import NameTaken, RegistryError
+>>>>>>> main
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.hooks import hooks_of
@@ -43,8 +47,15 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+<<<<<<< HEAD
     failure: str = ""
     """Why it did not start, where its own `on_start` raised; it is not started again."""
+=======
+    leaves: bool = False
+    """Its present life was asked to end in good order."""
+    refused: NameTaken | None = None
+    """Why it could not start."""
+>>>>>>> main
 
     @property
     def name(self) -> str:
@@ -106,7 +117,11 @@ class Cluster:
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
+<<<<<<< HEAD
         instance.failure = ""
+=======
+        instance.leaves = False
+>>>>>>> main
         self._lives[peer] = instance
         serving = instance.serving = Serving(
             host,
@@ -119,10 +134,16 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                outputs=traits.outputs,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
+<<<<<<< HEAD
             hooks=hooks_of(server),
+=======
+            on_term=getattr(server, "on_term", None),
+            on_retire=lambda: self.drain(instance),
+>>>>>>> main
             inside=inside,
         )
         bind(server, inside)
@@ -133,6 +154,10 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
+        except NameTaken as error:
+            # As a process that says so and ends: trying again would not help.
+            instance.refused = error
+            self.world.kernel.call_soon(host.crash)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
@@ -147,9 +172,10 @@ class Cluster:
             instance.host.crash()
 
     def drain(self, instance: Instance) -> None:
-        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down, or leaves already."""
         host, serving = instance.host, instance.serving
-        if host is not None and serving is not None and host.alive:
+        if host is not None and serving is not None and host.alive and not instance.leaves:
+            instance.leaves = True
             host.spawn(self._drain(host, serving), "drain")
 
     async def _drain(self, host: Host, serving: Serving) -> None:

@@ -76,6 +76,7 @@ class _Run:
             Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
             for job in scenario.load
         ]
+        self._script.cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
