@@ -42,13 +42,12 @@ class NoSuchFunction(PalmError):
     """The server lives but does not list the function; lists what it has."""
 
 
-<<<<<<< HEAD
 class StartFailed(PalmError):
     """A server's own `on_start` raised: the instance was not registered, and its process ends."""
-=======
+
+
 class NameTaken(PalmError):
     """Instances of another kind serve under that name; names the first of them, and the way out."""
->>>>>>> main
 
 
 class PayloadTooLarge(PalmError):

@@ -7,11 +7,7 @@ Nothing here knows sockets or the registry: `palm run` and the simulator take it
 from __future__ import annotations
 
 import logging
-<<<<<<< HEAD
-from typing import Any, Awaitable, Literal, MutableMapping, Sequence
-=======
-from typing import Literal, Mapping, Sequence
->>>>>>> main
+from typing import Any, Awaitable, Literal, Mapping, MutableMapping, Sequence
 
 from palm import nested
 from palm.core.names import check_name

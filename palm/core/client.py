@@ -27,10 +27,6 @@ from palm.core.event import (
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
 from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place, unfit
 from palm.core.links import Link, Links
-<<<<<<< HEAD
-from palm.core.message import Batch, Exposed, Failure, JobId, Over, Payload, Peer, Pong, Status, results_bytes
-from palm.core.names import BUILT_IN
-=======
 from palm.core.message import (
     Batch,
     Buried,
@@ -44,7 +40,7 @@ from palm.core.message import (
     Status,
     results_bytes,
 )
->>>>>>> main
+from palm.core.names import BUILT_IN
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window

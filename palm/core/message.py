@@ -309,15 +309,12 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
-<<<<<<< HEAD
     once: tuple[str, ...] = ()
     """Those of its functions that never run a message again when nobody knows whether it was run."""
-=======
     join: str = ""
     """How a sink joins; others say nothing."""
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """The names that results of a function may have, for functions that declare them."""
->>>>>>> main
 
     @property
     def takes_messages(self) -> bool:

@@ -115,12 +115,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
-<<<<<<< HEAD
         hooks=hooks_of(server),
-=======
-        on_term=getattr(server, "on_term", None),
         on_retire=lambda: _set(stop),
->>>>>>> main
         inside=inside,
     )
     bind(server, inside)

@@ -74,19 +74,12 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
-<<<<<<< HEAD
         hooks: Hooks = Hooks(),
-        inside: Inside | None = None,
-    ) -> None:
-        """Hooks are user code: they run where functions run."""
-=======
-        on_term: Callable[[int], object] | None = None,
         on_retire: Callable[[], None] = lambda: None,
         inside: Inside | None = None,
     ) -> None:
-        """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader. `on_retire` is called, perhaps several times, when somebody asks the instance to drain and end."""
->>>>>>> main
+        """Hooks are user code: they run where functions run. `on_retire` is called, perhaps several times, when
+        somebody asks the instance to drain and end."""
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -96,17 +89,11 @@ class Serving:
         self.directory = Directory(host, settings.cluster, self.driver.post, log=self._log)
         self.registration: Registration | None = None
         self._functions = functions
-<<<<<<< HEAD
         self.settings = settings
         self._ring = LogRing()
         self._say = log
         self._hooks = hooks
-=======
-        self._settings = settings
-        self._log = log
-        self._on_term = on_term
         self._on_retire = on_retire
->>>>>>> main
         self._term = 0
         self._drained = False
         self._record: Instance | None = None
@@ -131,15 +118,9 @@ class Serving:
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
-<<<<<<< HEAD
         """Run `on_start`, bind, serve, register; the address. Raises StartFailed for the first, OSError for the
-        address, RegistryError for the registry."""
+        address, RegistryError for the registry, NameTaken where another kind serves under the name."""
         settings, host = self.settings, self.host
-=======
-        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry,
-        NameTaken where another kind serves under the name."""
-        settings, host = self._settings, self.host
->>>>>>> main
         self.driver.start()
         if self._hooks.on_start is not None:
             raised = await self._run_hook(self._hooks.on_start, None)
@@ -179,46 +160,34 @@ class Serving:
         return address
 
     async def drain(self) -> bool:
-<<<<<<< HEAD
         """Take nothing more, finish what was taken, and say so in the registry; then run `on_stop`, for some seconds at
-        most. False when `drain_s` was not enough."""
-=======
-        """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough.
+        most. False when `drain_s` was not enough.
 
         A leader makes room for the next one as soon as its workers are through, or after `HAND_OVER`.
         """
->>>>>>> main
         self.driver.post(DrainAsked())
         if self.election is not None:
             self.election.retire()
         if self._record is not None:
             self._record = replace(self._record, draining=True)
             await self._show()
-<<<<<<< HEAD
-        until = self.host.now() + int(self.settings.drain_s * 1e9)
-=======
         begin = self.host.now()
-        until = begin + int(self._settings.drain_s * 1e9)
->>>>>>> main
+        until = begin + int(self.settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
             if self.election is not None and self.election.leads and self.host.now() >= begin + HAND_OVER:
                 await self.election.resign()
             await self.host.sleep(POLL)
         if self.election is not None:
             await self.election.resign()
-<<<<<<< HEAD
+        drained = self._drained
+        await self.host.sleep(FAREWELL)
         if self._hooks.on_stop is not None:
             raised = await self._run_hook(self._hooks.on_stop, self.host.now() + STOP)
             if raised is None:
                 self._log(f"on_stop still runs after {STOP / 1e9:g} s: {self.name} stops without it")
             elif raised:
                 self._log(f"on_stop raised: {raised}")
-        return self._drained
-=======
-        drained = self._drained
-        await self.host.sleep(FAREWELL)
         return drained
->>>>>>> main
 
     async def _run_hook(self, hook: Hook, until: int | None) -> str | None:
         """What it raised, as text; None where it had not ended in time."""

@@ -10,11 +10,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-<<<<<<< HEAD
-from palm.errors import RegistryError, StartFailed
-=======
-from palm.errors import NameTaken, RegistryError
->>>>>>> main
+from palm.errors import NameTaken, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.hooks import hooks_of
@@ -47,15 +43,10 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
-<<<<<<< HEAD
-    failure: str = ""
-    """Why it did not start, where its own `on_start` raised; it is not started again."""
-=======
     leaves: bool = False
     """Its present life was asked to end in good order."""
-    refused: NameTaken | None = None
+    refused: NameTaken | StartFailed | None = None
     """Why it could not start."""
->>>>>>> main
 
     @property
     def name(self) -> str:
@@ -117,11 +108,7 @@ class Cluster:
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
-<<<<<<< HEAD
-        instance.failure = ""
-=======
         instance.leaves = False
->>>>>>> main
         self._lives[peer] = instance
         serving = instance.serving = Serving(
             host,
@@ -138,12 +125,8 @@ class Cluster:
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
-<<<<<<< HEAD
             hooks=hooks_of(server),
-=======
-            on_term=getattr(server, "on_term", None),
             on_retire=lambda: self.drain(instance),
->>>>>>> main
             inside=inside,
         )
         bind(server, inside)
@@ -154,17 +137,14 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
-        except NameTaken as error:
+        except (NameTaken, StartFailed) as error:
             # As a process that says so and ends: trying again would not help.
             instance.refused = error
-            self.world.kernel.call_soon(host.crash)
+            self._end(host)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
             kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))
-        except StartFailed as error:
-            instance.failure = str(error)
-            self._end(host)
 
     def crash(self, instance: Instance) -> None:
         """Kill its present life. Harmless when it is down."""

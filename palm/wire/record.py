@@ -60,15 +60,12 @@ def encode_instance(instance: Instance) -> bytes:
     }
     if instance.role:
         record |= {"role": instance.role, "term": instance.term}
-<<<<<<< HEAD
     if instance.once:
         record |= {"once": list(instance.once)}
-=======
     if instance.join:
         record["join"] = instance.join
     if instance.outputs:
         record["outputs"] = {function: list(names) for function, names in instance.outputs}
->>>>>>> main
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -96,12 +93,9 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
             term=_term(record.get("term", 0)),
-<<<<<<< HEAD
             once=tuple(record.get("once", ())),
-=======
             join=str(record.get("join", "")),
             outputs=_outputs(record.get("outputs", {})),
->>>>>>> main
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None

@@ -48,7 +48,7 @@ def test_an_on_start_that_raises_ends_the_instance_before_it_registers() -> None
     with simulate(functions.Broken, name="broken", seed=1) as sim:
         sim.run(10)
         broken = sim.instance("broken[0]")
-        assert broken.failure == "broken does not start: on_start raised FileNotFoundError: no model here"
+        assert str(broken.refused) == "broken does not start: on_start raised FileNotFoundError: no model here"
         assert not broken.is_up and sim.client().instances() == []
 
 
