@@ -65,12 +65,16 @@ class Executor(Protocol):
         ...
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
     ) -> Callable[[], None]:
-        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it
-        ends.
+        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it ends.
+        One that has run for `within` (ns) is cancelled; `run` says what its outcome is then.
 
-        What it returns cancels them: what had not begun ends with None for an outcome, what had may still give one.
+        What is returned cancels them all: what had not begun ends with None for an outcome.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, NamedTuple
 Hook = Callable[..., Any]
 
 
-class Hooks(NamedTuple):
+class Lifecycle(NamedTuple):
     """None where the class has none of its own."""
 
     on_start: Hook | None = None
@@ -18,12 +18,12 @@ class Hooks(NamedTuple):
     """With the term, each time this instance has become leader."""
 
 
-NAMES = frozenset(Hooks._fields)
+NAMES = frozenset(Lifecycle._fields)
 
 
-def hooks_of(server: object) -> Hooks:
-    found = (getattr(server, name, None) for name in Hooks._fields)
-    return Hooks(*(hook if callable(hook) and not _is_palms(hook) else None for hook in found))
+def lifecycle_of(server: object) -> Lifecycle:
+    found = (getattr(server, name, None) for name in Lifecycle._fields)
+    return Lifecycle(*(hook if callable(hook) and not _is_palms(hook) else None for hook in found))
 
 
 def _is_palms(hook: Hook) -> bool:

@@ -147,7 +147,9 @@ class Lane:
     def _start(self, units: list[Unit]) -> None:
         if self._awaits:
             for unit in units:
-                self._time(unit, self._executor.execute_async(self._run_async, [unit], self._done_with(unit)))
+                within = self._invoker.within(unit.items[0].order.effect) if not self._batched else None
+                cancel = self._executor.execute_async(self._run_async, [unit], self._done_with(unit), within)
+                self._time(unit, cancel)
         elif self._threads:
             self._executor.execute_beside(self._run, units, lambda i, outcomes: self._done(units[i], outcomes))
         else:
@@ -248,7 +250,9 @@ class Lane:
             answer: Any = self._function(payloads if self._batched else payloads[0])
             if isinstance(answer, AsyncIterator):
                 outlets = items[0].order.outlets
-                collected = [self._invoker.judged(await outlets.collect_async(answer))]
+                collected = [
+                    self._invoker.judged(items[0].order.effect, await outlets.collect_async(answer), outlets)
+                ]
             else:
                 collected = self._collected(items, await answer)
             return self._settled(unit, items, outcomes, collected)
@@ -288,7 +292,7 @@ class Lane:
 
     def _collected(self, items: list[Item], answer: Any) -> list[Any]:
         if not self._batched:
-            return [self._invoker.judged(items[0].order.outlets.collect(answer))]
+            return [self._judged(items[0], answer)]
         if not isinstance(answer, list | tuple) or len(answer) != len(items):
             what = f"{len(answer)} results" if isinstance(answer, list | tuple) else type(answer).__name__
             raise Refused(
@@ -302,9 +306,13 @@ class Lane:
         if isinstance(each, BaseException):
             return self._raised(item, each)
         try:
-            return self._invoker.judged(item.order.outlets.collect(iter(each) if isinstance(each, list) else each))
+            return self._judged(item, iter(each) if isinstance(each, list) else each)
         except Refused as refused:
             return self._raised(item, refused)
+
+    def _judged(self, item: Item, result: Any) -> Any:
+        order = item.order
+        return self._invoker.judged(order.effect, order.outlets.collect(result), order.outlets)
 
     def _settled(self, unit: Unit, items: list[Item], outcomes: list[Any], ran: list[Any]) -> list[Any]:
         if len(items) == len(unit.items):
@@ -313,6 +321,8 @@ class Lane:
         return [next(ended) if outcome is None else outcome for outcome in outcomes]
 
     def _raised(self, item: Item, error: BaseException) -> Any:
+        if self._awaits and self._invoker.has_gone_on(item.order.effect):
+            return Status.EXPIRED
         failure = self._invoker.raised(self._name, error, item.attempt)
         options = self._options
         may = options.retries and isinstance(error, options.retry_on) and not isinstance(error, Refused)

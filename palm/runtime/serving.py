@@ -13,6 +13,7 @@ from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, S
 from palm.core.event import DrainAsked
 from palm.core.joins import SINK, Join
 from palm.core.message import Instance
+from palm.core.scatter import Policy
 from palm.core.server import ServerNode
 from palm.errors import StartFailed
 from palm.observe.log import Line, LogRing
@@ -23,7 +24,7 @@ from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
 from palm.runtime.envelope import CURRENT
 from palm.runtime.functions import Function
-from palm.runtime.hooks import Hook, Hooks
+from palm.runtime.hooks import Hook, Lifecycle
 from palm.runtime.inside import Inside
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
 from palm.runtime.options import options_of
@@ -43,7 +44,7 @@ HAND_OVER = 500_000_000
 FAREWELL = 200_000_000
 """How long (ns) an instance that has drained still says so to those who have not heard of it."""
 
-PARALLEL = frozenset({"ButterflyServer"})
+PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
 
 
@@ -53,8 +54,9 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
+    scatter: Policy | None = None
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """These four are a server class's own: `palm.runtime.traits`."""
+    """These five are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -74,12 +76,14 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
-        hooks: Hooks = Hooks(),
+        lifecycle: Lifecycle = Lifecycle(),
         on_retire: Callable[[], None] = lambda: None,
+        hooks: Mapping[str, Function] | None = None,
         inside: Inside | None = None,
     ) -> None:
-        """Hooks are user code: they run where functions run. `on_retire` is called, perhaps several times, when
-        somebody asks the instance to drain and end."""
+        """`lifecycle`: user code that runs where functions run. `on_retire` is called, perhaps several times, when
+        somebody asks the instance to drain and end. `hooks` is what its kind of server needs beside functions, by
+        name."""
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -92,7 +96,7 @@ class Serving:
         self.settings = settings
         self._ring = LogRing()
         self._say = log
-        self._hooks = hooks
+        self._lifecycle = lifecycle
         self._on_retire = on_retire
         self._term = 0
         self._drained = False
@@ -108,6 +112,7 @@ class Serving:
             consume=settings.consume,
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
+            hooks=hooks,
             built_in=BuiltIns(self, self._ring).functions,
             ring=self._ring,
         )
@@ -122,8 +127,8 @@ class Serving:
         address, RegistryError for the registry, NameTaken where another kind serves under the name."""
         settings, host = self.settings, self.host
         self.driver.start()
-        if self._hooks.on_start is not None:
-            raised = await self._run_hook(self._hooks.on_start, None)
+        if self._lifecycle.on_start is not None:
+            raised = await self._run_hook(self._lifecycle.on_start, None)
             if raised:
                 self._log(f"on_start raised: {raised}")
                 raise StartFailed(f"{self.name} does not start: on_start raised {raised.splitlines()[-1]}")
@@ -181,8 +186,8 @@ class Serving:
             await self.election.resign()
         drained = self._drained
         await self.host.sleep(FAREWELL)
-        if self._hooks.on_stop is not None:
-            raised = await self._run_hook(self._hooks.on_stop, self.host.now() + STOP)
+        if self._lifecycle.on_stop is not None:
+            raised = await self._run_hook(self._lifecycle.on_stop, self.host.now() + STOP)
             if raised is None:
                 self._log(f"on_stop still runs after {STOP / 1e9:g} s: {self.name} stops without it")
             elif raised:
@@ -258,8 +263,8 @@ class Serving:
         if effect.term > self._term:
             self._term = effect.term
             self._log(f"{self.name} is led by this instance, term {effect.term}")
-            if self._hooks.on_term is not None:
-                self._invoker.call(self._hooks.on_term, (effect.term,), self._on_term_ended)
+            if self._lifecycle.on_term is not None:
+                self._invoker.call(self._lifecycle.on_term, (effect.term,), self._on_term_ended)
 
     def _on_term_ended(self, raised: str) -> None:
         if raised:
@@ -278,6 +283,7 @@ def _node(
             max_in_flight=settings.max_in_flight,
             now=host.now(),
             concurrent=any(map(_runs_beside, functions.values())),
+            scatter=settings.scatter,
         )
     return ServerNode(
         peer=host.transport.peer,
