@@ -6,6 +6,7 @@ from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -18,6 +19,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
+from palm.runtime.options import function
 from palm.servers import (
     ButterflyServer,
     ReduceServer,
@@ -34,6 +36,7 @@ __all__ = [
     "Client",
     "DeadLettered",
     "DeadlineExpired",
+    "FateUnknown",
     "HandlerFailed",
     "Job",
     "JobCancelled",
@@ -51,5 +54,6 @@ __all__ = [
     "SinkServer",
     "SourceServer",
     "WaitTimeout",
+    "function",
     "run_server",
 ]

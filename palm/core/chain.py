@@ -15,6 +15,7 @@ from palm.core.folding import REDUCE, Entry, Span
 from palm.core.jobs import Ends, Job
 from palm.core.links import Links
 from palm.core.message import Batch, Buried, Failure, Form, JobId, Payload, Status, results_bytes
+from palm.core.names import BUILT_IN
 from palm.core.phases import DELIVERED, Account, Emission, Phase, in_order
 from palm.core.reduction import MOST_HELD, Group, Round
 from palm.core.route import Branching, Route, cut_route
@@ -79,7 +80,10 @@ class Chain:
             self.divide(behind)
 
     def _reduces(self, route: Route, stage: int) -> bool:
-        return any(link.instance.kind == REDUCE for link in self._links.of(route[stage].server).values())
+        server, function = route[stage]
+        return function not in BUILT_IN and any(
+            link.instance.kind == REDUCE for link in self._links.of(server).values()
+        )
 
     def _hidden(self, parent: Job, route: Route, window: Window | None = None) -> Job:
         """A job that only the servers know."""

@@ -12,6 +12,7 @@ from palm.core.effect import Invoke
 from palm.core.folding import MAX_KEYS, Blame, Folded, Folding, Span, fold_tables
 from palm.core.message import Failure, Form, Payload, Status
 from palm.errors import BadFrame
+from palm.observe.log import RING
 from palm.runtime.envelope import CURRENT, Work
 from palm.runtime.results import Refused
 from palm.wire.codec import encode_failure
@@ -35,6 +36,7 @@ class FoldCall:
         batch = effect.batch
         self.effect = effect
         self.abandoned = False
+        self.began = invoker.now()
         self.order = sorted(range(len(batch)), key=batch.sequences.__getitem__)
         self._invoker = invoker
         self._name = name
@@ -63,7 +65,9 @@ class FoldCall:
         if invoker.begins is not None:
             invoker.begins(batch.header, batch.sequences[index], attempt)
         self._work.index = index
-        CURRENT.set(self._work)
+        if CURRENT.get() is not self._work:
+            CURRENT.set(self._work)
+            RING.set(invoker.ring)
         payload = batch.payloads[index]
         assert isinstance(payload, bytes), "what has no data is not run"
         try:
