@@ -7,9 +7,9 @@ wrong, and what is asked of the cluster, is decided elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Container, Mapping, Sequence
 
-from palm.core.message import Peer
+from palm.core.message import JobId, Peer
 from palm.errors import NameTaken, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
@@ -24,6 +24,8 @@ from palm.sim.draws import ZERO, Distribution
 from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
+from palm.sim.kernel import Kernel
+from palm.sim.network import Action, Ends, Rule
 from palm.sim.observed import ObservedEtcd
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
 from palm.sim.registry_server import RegistryServer
@@ -82,6 +84,8 @@ class Cluster:
         self.namespace = namespace
         self.wrap: Callable[[str, Function], Function] = lambda instance, function: function
         """Put around every function of every instance, by the instance's name: how the guard sees user code."""
+        self.on_cancel: Callable[[str], int] = lambda job: 0
+        """Cancels that job; how many of its messages had not ended."""
         self._ttl_s = ttl_s
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
@@ -90,6 +94,10 @@ class Cluster:
     @property
     def registry(self) -> RegistryServer:
         return self.world.registry
+
+    @property
+    def clock(self) -> Kernel:
+        return self.world.kernel
 
     # -- servers ------------------------------------------------------------------------------------------------------
 
@@ -204,6 +212,39 @@ class Cluster:
                 return [one for one in self.instances[server] if one.name == entry.instance]
         return []
 
+    # -- what goes wrong ----------------------------------------------------------------------------------------------
+
+    def freeze(self, instance: Instance) -> Callable[[], None]:
+        """Stop one that is up; what is returned has that life go on."""
+        host = instance.host
+        assert host is not None, "only one that is up can be frozen"
+        host.freeze()
+        return host.thaw
+
+    def lay(self, ends: Ends, action: Action, name: str) -> Rule:
+        """Lay a rule on links."""
+        return self.world.network.lay(ends, action, name)
+
+    def lift(self, rule: Rule) -> None:
+        """End it. Harmless when it was lifted before."""
+        self.world.network.lift(rule)
+
+    def registry_down(self, touch: Callable[[int], None]) -> Callable[[], None]:
+        """Take the registry away; what is returned brings it back, and says how many requests met that."""
+        registry = self.registry
+        before = registry.bitten.get("down", 0)
+        registry.down()
+
+        def up() -> None:
+            registry.up()
+            touch(registry.bitten.get("down", 0) - before)
+
+        return up
+
+    def cancel(self, job: str, touch: Callable[[int], None]) -> None:
+        """That job's caller has no further interest in it; says how many of its messages had not ended."""
+        touch(self.on_cancel(job))
+
     # -- clients ------------------------------------------------------------------------------------------------------
 
     def client_world(self, name: str, within: Host) -> ClientWorld:
@@ -239,21 +280,37 @@ class Cluster:
 
     def left_open(self) -> list[str]:
         """What is still held for jobs that are over, in words. Nothing, where all is well."""
-        found: list[str] = []
         living = [engine for engine in self.engines.values() if engine.driver.is_open]
-        still_open = {job.id for engine in living for job in engine.node.jobs.values() if not job.ended}
+        still_open = {job for engine in living for job in open_jobs(engine)}
+        found: list[str] = []
         for engine in self.engines.values():
-            for number, job in engine.node.jobs.items():
-                if job.rows or job.payloads or job.untaken:
-                    found.append(f"job {number} of {engine.host.name} holds {len(job.rows)} messages")
+            found += held_by_client(engine)
         for instances in self.instances.values():
             for instance in instances:
                 if instance.serving is not None and instance.is_up:
-                    node = instance.serving.node
-                    if node.in_flight:
-                        found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
-                    found += [f"{instance.name} {what}" for what in node.held(still_open)]
+                    found += held_by_instance(instance.name, instance.serving, still_open)
         return found
+
+
+def open_jobs(engine: ClientEngine) -> list[JobId]:
+    """Jobs of a client that are not over."""
+    return [job.id for job in engine.node.jobs.values() if not job.ended]
+
+
+def held_by_client(engine: ClientEngine) -> list[str]:
+    """What a client still holds for its jobs, in words."""
+    return [
+        f"job {number} of {engine.host.name} holds {len(job.rows)} messages"
+        for number, job in engine.node.jobs.items()
+        if job.rows or job.payloads or job.untaken
+    ]
+
+
+def held_by_instance(name: str, serving: Serving, still_open: Container[JobId]) -> list[str]:
+    """What an instance still holds for jobs that are over, in words."""
+    node = serving.node
+    found = [f"{name} runs {node.in_flight} messages of jobs that are over"] if node.in_flight else []
+    return found + [f"{name} {what}" for what in node.held(still_open)]
 
 
 def _made(spec: ServerSpec, surroundings: sandbox.Surroundings) -> object:

@@ -10,7 +10,7 @@ from palm.errors import HarnessError, PalmError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.sim.history import EntryKind
-from palm.sim.kernel import Kernel
+from palm.sim.kernel import Clock
 from palm.sim.recorder import ClientInstrument, Recorder
 from palm.sim.scenario.load import Job
 
@@ -23,7 +23,7 @@ class Load:
     """One job: the sink of its engine, and its source. Results are taken at once, in order where the job asks for
     it."""
 
-    def __init__(self, job: Job, payloads: Iterator[bytes], kernel: Kernel, recorder: Recorder) -> None:
+    def __init__(self, job: Job, payloads: Iterator[bytes], clock: Clock, recorder: Recorder) -> None:
         self.job = job
         self.has_ended = False
         self.ledger = Ledger()
@@ -32,7 +32,7 @@ class Load:
         """All that came, where somebody is going to look at it."""
         self.on_end: Callable[[], None] = lambda: None
         self._payloads = payloads
-        self._kernel = kernel
+        self._clock = clock
         self._recorder = recorder
         self._engine: ClientEngine | None = None
         self._number = 0
@@ -72,7 +72,7 @@ class Load:
     # -- JobSink ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
-        self._began_at = self._kernel.now
+        self._began_at = self._clock.now
 
     def demand(self, count: int) -> None:
         self._allowed += count
@@ -108,13 +108,13 @@ class Load:
     def ended(self, error: PalmError | None) -> None:
         if error is not None:
             raise HarnessError(f"job {self.job.id} was refused: {error}") from error
-        self._kernel.call_soon(self._over)
+        self._clock.call_soon(self._over)
 
     def _over(self) -> None:
         """After the last `taken` was heard."""
         self.note_ledger()
         self.has_ended = True
-        self.ended_at = self._kernel.now
+        self.ended_at = self._clock.now
         self.on_end()
 
     def note_ledger(self) -> None:
@@ -146,7 +146,7 @@ class Load:
             self._engine.source_ended(self._number)
         elif self._allowed:
             self._waits = True
-            self._kernel.call_at(self._due_at(self._offered), self._send)
+            self._clock.call_at(self._due_at(self._offered), self._send)
 
     def _due_at(self, n: int) -> int:
         rate = self.job.rate
@@ -157,7 +157,7 @@ class Load:
         if self.job.rate is None:
             return self._allowed
         count = 0
-        while count < self._allowed and self._due_at(self._offered + count) <= self._kernel.now:
+        while count < self._allowed and self._due_at(self._offered + count) <= self._clock.now:
             count += 1
         return count
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from palm.errors import BadRequest, did_you_mean
 from palm.sim.draws import Distribution, Fixed, Key
-from palm.sim.kernel import NANOSECONDS, Kernel
+from palm.sim.kernel import NANOSECONDS, Clock
 
 T = TypeVar("T")
 
@@ -383,7 +383,7 @@ class Pipe(Generic[T]):
 class Network:
     """All hosts, links and rules of one world."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Clock) -> None:
         self.kernel = kernel
         self.observer: Observer | None = None
         self.version = 0

@@ -102,7 +102,7 @@ class _Run:
             Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
             for job in scenario.load
         ]
-        self._script.cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
+        self._cluster.on_cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
 
         looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
         for load in self._loads:
