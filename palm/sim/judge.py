@@ -21,7 +21,7 @@ from palm.sim.checkers import (
     results,
     sometimes,
 )
-from palm.sim.history import History
+from palm.sim.history import History, Interval
 from palm.sim.scenario.expectations import (
     Bounded,
     Check,
@@ -44,14 +44,34 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     asked = [*expect.always, *expect.eventually, *expect.finally_]
     is_asked = any(isinstance(check, Conserved) and check.job is None for check in asked)
     always_on: list[Check] = [] if is_asked else [Conserved()]
-    sizes = {name: len(server.places) for name, server in scenario.world.servers.items()}
-    counts = {job.id: job.messages.count for job in scenario.load}
+    sizes, counts = sizes_and_counts(scenario)
     judged = [run_check(check, history, sizes, counts) for check in [*always_on, *asked]]
     judged += [sometimes(one, history) for one in expect.sometimes]
     judged += [never(one, history) for one in expect.never]
     if expect.faults_must_bite and scenario.script:
         judged.append(must_bite([step.id for step in scenario.script], history))
     return judged
+
+
+def sizes_and_counts(scenario: Scenario) -> tuple[dict[str, int], dict[str, int]]:
+    """How many instances each server has, and how many messages each job: what `run_check` asks for."""
+    sizes = {name: len(server.places) for name, server in scenario.world.servers.items()}
+    return sizes, {job.id: job.messages.count for job in scenario.load}
+
+
+def looked_at(scenario: Scenario) -> frozenset[str]:
+    """The jobs of whose results there is an expectation."""
+    return frozenset(check.job for check in scenario.expect.finally_ if isinstance(check, Results))
+
+
+def judged_until(scenario: Scenario, active: Mapping[str, tuple[Interval, ...]]) -> int:
+    """When the last "eventually" can be told (ns): from the end of its step, as long as it may take."""
+    last = 0
+    for check in scenario.expect.eventually:
+        if isinstance(check, Registered | Drained) and check.within_ns is not None:
+            begin = active[check.after][-1].end if check.after is not None and check.after in active else 0
+            last = max(last, begin + check.within_ns)
+    return last
 
 
 def overall(results: Iterable[CheckResult]) -> Verdict:

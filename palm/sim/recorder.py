@@ -39,7 +39,10 @@ class Recorder:
         attempt: int = 1,
         detail: str = "",
     ) -> None:
-        entry = Entry(self._clock.now, kind, job, sequence, server, instance, attempt, detail)
+        self.take(Entry(self._clock.now, kind, job, sequence, server, instance, attempt, detail))
+
+    def take(self, entry: Entry) -> None:
+        """Write one that is made already."""
         self.entries.append(entry)
         if self.notice is not None:
             self.notice(entry)

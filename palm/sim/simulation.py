@@ -21,10 +21,9 @@ from palm.sim import sandbox
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
 from palm.sim.history import History
-from palm.sim.judge import judge, overall
+from palm.sim.judge import judge, judged_until, looked_at, overall
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Drained, Registered, Results
 from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
@@ -103,10 +102,8 @@ class _Run:
             for job in scenario.load
         ]
         self._cluster.on_cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
-
-        looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
         for load in self._loads:
-            load.results = [] if load.job.id in looked_at else None
+            load.results = [] if load.job.id in looked_at(scenario) else None
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
@@ -126,7 +123,7 @@ class _Run:
                         places=block.places,
                         functions=block.served or (),
                         service=block.service,
-                        options=_options(name, block),
+                        options=options_of(name, block),
                     )
                 )
             except BadRequest as error:
@@ -153,20 +150,10 @@ class _Run:
         kernel.run_until(self._is_over, clock.faults_until_ns)
         self._script.heal()
         kernel.run_until(self._is_over, clock.limit_ns)
-        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, self._judged_until())))
+        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, judged_until(self._scenario, self._script.intervals()))))
 
     def _is_over(self) -> bool:
         return self._script.is_done and all(load.has_ended for load in self._loads)
-
-    def _judged_until(self) -> int:
-        """When the last "eventually" can be told: from the end of its step, as long as it may take."""
-        last = 0
-        active = self._script.intervals()
-        for check in self._scenario.expect.eventually:
-            if isinstance(check, Registered | Drained) and check.within_ns is not None:
-                begin = active[check.after][-1].end if check.after in active else 0
-                last = max(last, begin + check.within_ns)
-        return last
 
     def _result(self, wall_s: float) -> Result:
         for load in self._loads:
@@ -206,7 +193,8 @@ def _starter(loads: list[Load]) -> Callable[[ClientEngine, ClientInstrument], No
     return start
 
 
-def _options(name: str, block: ServerBlock) -> dict[str, int]:
+def options_of(name: str, block: ServerBlock) -> dict[str, int]:
+    """The options of a server, checked. Raises ScenarioError."""
     known = ("max_in_flight", "max_payload_bytes")
     for option, value in block.options.items():
         if option not in known or not isinstance(value, int) or isinstance(value, bool):
