@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Sequence
 
+from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.simulation import Result
 
 _MARKS = {"holds": "ok", "broken": "BROKEN", "inconclusive": "unclear"}
@@ -27,19 +28,23 @@ def as_json(result: Result) -> dict[str, Any]:
 
 def show(result: Result, path: str) -> None:
     """The command that reproduces it comes first; then the verdict, each check with its reason, and the figures."""
-    verdict = result.verdict.value
     print(f"palm simulate {path} --seed {result.seed}")
-    print(f"{_painted(verdict.upper(), verdict)}  {result.scenario}, seed {result.seed}")
-    width = max(len(one.check) for one in result.checks)
-    for one in result.checks:
-        mark = _painted(f"{_MARKS[one.verdict.value]:>7}", one.verdict.value)
-        print(f"  {mark}  {one.check:<{width}}  {one.why}")
+    show_checks(result.verdict, f"{result.scenario}, seed {result.seed}", result.checks)
     speed = result.simulated_s / result.wall_s if result.wall_s else 0.0
     print(f"ledger  {result.ledger}")
     print(
         f"time    {result.simulated_s:.3f} s simulated in {result.wall_s:.2f} s ({speed:.0f} x), "
         f"{result.events} events, trace {result.trace_hash}"
     )
+
+
+def show_checks(verdict: Verdict, what: str, checks: Sequence[CheckResult]) -> None:
+    """The verdict on `what`, and each check with its reason."""
+    print(f"{_painted(verdict.value.upper(), verdict.value)}  {what}")
+    width = max(len(one.check) for one in checks)
+    for one in checks:
+        mark = _painted(f"{_MARKS[one.verdict.value]:>7}", one.verdict.value)
+        print(f"  {mark}  {one.check:<{width}}  {one.why}")
 
 
 def _painted(text: str, verdict: str) -> str:

@@ -29,6 +29,7 @@ from palm.sim.cluster import START_AGAIN
 from palm.sim.history import EntryKind
 from palm.sim.network import Action, Ends, Rule
 from palm.sim.recorder import Recorder
+from palm.sim.scenario.actions import Restart
 from palm.sim.scenario.scenario import Scenario
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
@@ -51,6 +52,8 @@ class Place:
     index: int
     place: str
     life: Life | None = None
+    spare: Life | None = None
+    """The next life, which waits to begin: a restart in a script is a moment, not the start of a Python."""
     lives: int = 0
 
     @property
@@ -77,6 +80,7 @@ class Life:
         self.channel: Channel | None = None
         self.is_up = True
         self.leaves = False
+        self.may_go = False
         self.ready = asyncio.Event()
         self.bitten: dict[str, int] = {}
         self.failures = 0
@@ -124,7 +128,7 @@ class RealStage:
         self._lives: dict[Peer, Life] = {}
         self._jobs: dict[str, str] = {}
         self._rules: dict[str, Rule] = {}
-        self._began = False
+        self._restarts = any(isinstance(step.action, Restart) for step in scenario.script)
         self._dark: list[tuple[int, Callable[[int], None]]] = []
         self._cancelled: dict[str, Callable[[int], None]] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -135,7 +139,7 @@ class RealStage:
         """Start etcd and every process, and wait until all are ready."""
         self._etcd.up()
         for place in [*self.clients, *(one for group in self.instances.values() for one in group)]:
-            self._spawn(place)
+            place.life = self._spawn(place)
         await self._etcd.ready()
         ready = asyncio.gather(*(life.ready.wait() for life in self._lives.values()))
         try:
@@ -152,12 +156,11 @@ class RealStage:
         prefix = instances_prefix("palm")
         empty = await registry.get(prefix)  # before anybody can be there
         self._watching = asyncio.create_task(self._watch(registry, prefix, empty.revision))
-        self._began = True
         self.clock.start_ns += self.clock.now
         for life in self._lives.values():
             if life.place.server:
                 self._note(EntryKind.STARTED, life)
-            life.say(go=self.clock.start_ns)
+            self._begin(life)
 
     def check(self) -> None:
         """Raise HarnessError when a process has met an error of PALM's own."""
@@ -208,7 +211,13 @@ class RealStage:
         return []
 
     def start(self, instance: Place) -> None:
-        self._note(EntryKind.STARTED, self._spawn(instance))
+        if instance.spare is None:
+            self._prepare(instance)
+        life, instance.spare = instance.spare, None
+        assert life is not None, "it was prepared"
+        instance.life = life
+        self._note(EntryKind.STARTED, life)
+        self._begin(life)
 
     def crash(self, instance: Place) -> None:
         life = instance.life
@@ -216,12 +225,14 @@ class RealStage:
             life.is_up = False
             life.process.kill()
             self._note(EntryKind.CRASHED, life)
+            self._prepare_if_it_may_return(instance)
 
     def drain(self, instance: Place) -> None:
         life = instance.life
         if life is not None and life.is_up and not life.leaves:
             life.leaves = True
             life.say(drain=True)
+            self._prepare_if_it_may_return(instance)
 
     def freeze(self, instance: Place) -> Callable[[], None]:
         life = instance.life
@@ -256,6 +267,18 @@ class RealStage:
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
+    def _begin(self, life: Life) -> None:
+        life.may_go = True
+        if life.ready.is_set():
+            life.say(go=self.clock.start_ns)
+
+    def _prepare_if_it_may_return(self, place: Place) -> None:
+        if self._restarts and place.spare is None:
+            self._prepare(place)
+
+    def _prepare(self, place: Place) -> None:
+        place.spare = self._spawn(place)
+
     def _spawn(self, place: Place) -> Life:
         peer = new_peer()
         ours, theirs = socket.socketpair()
@@ -283,7 +306,7 @@ class RealStage:
                 start_new_session=True,
             )
         ours.setblocking(False)
-        life = place.life = self._lives[peer] = Life(place, peer, process, ours)
+        life = self._lives[peer] = Life(place, peer, process, ours)
         place.lives += 1
         for other in self._lives.values():  # before it can be heard of by anybody
             other.say(places={peer: place.place})
@@ -306,16 +329,17 @@ class RealStage:
             self._ended_by_itself(life, code)
 
     def _ended_by_itself(self, life: Life, code: int) -> None:
-        if life.place.server:
+        if life.may_go and life.place.server:
             self._note(EntryKind.STOPPED if code == 0 else EntryKind.CRASHED, life)
-        if not self._began or not life.place.server:
+            self._prepare_if_it_may_return(life.place)
+        else:
             self.failed = self.failed or f"{life.place.name} ended: {self._last_words(life.place.name)}"
 
     def _heard(self, life: Life, word: str, what: Any, words: dict[str, Any]) -> None:
         match word:
             case "ready":
                 life.ready.set()
-                if self._began:
+                if life.may_go:
                     life.say(go=self.clock.start_ns)
             case "entries":
                 for row in what:
