@@ -90,6 +90,8 @@ def _show(result: RealResult, path: str, scale: float) -> None:
 def _show_skipped(result: RealResult) -> None:
     for what in result.skipped:
         print(f"skipped  {what}")
+    for what in result.refused:
+        print(f"refused  {what}")
 
 
 def _as_json(result: RealResult) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def _as_json(result: RealResult) -> dict[str, Any]:
         "verdict": result.verdict.value,
         "checks": [{"check": one.check, "verdict": one.verdict.value, "why": one.why} for one in result.checks],
         "skipped": list(result.skipped),
+        "refused": list(result.refused),
         "wall_s": round(result.wall_s, 3),
         "ledger": result.ledger._asdict(),
     }

@@ -26,13 +26,15 @@ LOOK_AT_CHECKS_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealResult:
-    """What one run came to. `skipped`: what the file asks for and real processes cannot have."""
+    """What one run came to. `skipped`: what the file asks for and real processes cannot have. `refused`: instances that
+    would not start, and why."""
 
     scenario: str
     seed: int
     verdict: Verdict
     checks: tuple[CheckResult, ...]
     skipped: tuple[str, ...]
+    refused: tuple[str, ...]
     ledger: Ledger
     history: History
     wall_s: float
@@ -74,6 +76,7 @@ async def _run(
         verdict=overall(checks),
         checks=checks,
         skipped=tuple(_skipped(scenario, stage)),
+        refused=tuple(stage.refused),
         ledger=Ledger(*(sum(column) for column in zip(*stage.ledgers.values(), strict=True))),
         history=history,
         wall_s=time.perf_counter() - begin,

@@ -123,8 +123,11 @@ class ShimRegistry:
     answer is, fails after the time that the adapter would have waited. `failures` counts what failed though no link
     was at fault: what a registry that is away has touched."""
 
-    def __init__(self, inner: Registry, network: Network, name: str, place: str) -> None:
+    def __init__(
+        self, inner: Registry, network: Network, name: str, place: str, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._inner = inner
+        self._timeout_s = timeout_s
         self._network = network
         self._place = place
         self.failures = 0
@@ -139,7 +142,7 @@ class ShimRegistry:
         return lease
 
     async def keep_alive(self, lease: LeaseId) -> int:
-        timeout_s = self._ttl_s.get(lease, KEEP_ALIVE_PART * TIMEOUT_S) / KEEP_ALIVE_PART
+        timeout_s = self._ttl_s.get(lease, KEEP_ALIVE_PART * self._timeout_s) / KEEP_ALIVE_PART
         return await self._ask("keep_alive", lambda: self._inner.keep_alive(lease), timeout_s)
 
     async def revoke(self, lease: LeaseId) -> None:
@@ -168,8 +171,9 @@ class ShimRegistry:
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    async def _ask(self, what: str, ask: Callable[[], Awaitable[T]], timeout_s: float = TIMEOUT_S) -> T:
+    async def _ask(self, what: str, ask: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
         loop = asyncio.get_running_loop()
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         until = loop.time() + timeout_s
         if not await self._up.passes(until):
             await asyncio.sleep(max(0.0, until - loop.time()))

@@ -117,6 +117,8 @@ class RealStage:
         self.results: dict[str, list[bytes]] = {}
         self.nested: set[str] = set()
         """Servers whose functions call others: their clients are beyond the shim."""
+        self.refused: list[str] = []
+        """Which instances would not start, and why."""
         self.failed = ""
         """Why the run is worth nothing."""
         self._scenario = scenario
@@ -366,7 +368,9 @@ class RealStage:
                 self.nested.add(what)
             case "again":
                 asyncio.get_running_loop().call_later(START_AGAIN / 1e9, self._start_again, life.place)
-            case "failed" | "refused":
+            case "refused":
+                self.refused.append(f"{life.place.name}: {what}")
+            case "failed":
                 self.failed = self.failed or str(what)
             case "open" | "held":
                 life.answers.put_nowait(words)
