@@ -13,14 +13,19 @@ from palm.errors import (
     PalmError,
     PayloadTooLarge,
     RegistryUnavailable,
+    StoreRefused,
+    StoreUnavailable,
     WaitTimeout,
+    WatchGap,
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
 from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
+from palm.store import AsyncStore, Store
 
 __all__ = [
     "AsyncClient",
+    "AsyncStore",
     "ButterflyServer",
     "Client",
     "DeadLettered",
@@ -38,6 +43,10 @@ __all__ = [
     "RegistryUnavailable",
     "SinkServer",
     "SourceServer",
+    "Store",
+    "StoreRefused",
+    "StoreUnavailable",
     "WaitTimeout",
+    "WatchGap",
     "run_server",
 ]

@@ -17,6 +17,7 @@ from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
 from palm.session import CLOSED_S, Open, Session, Steps, open_world
+from palm.store import AsyncStore, Operations
 from palm.turns import Turns
 
 FAIR = 128
@@ -142,6 +143,12 @@ class AsyncClient:
         """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
         await self.connect()
         return await _perform(lambda open: self._session.call(open, route, payload, timeout))
+
+    # -- the store ----------------------------------------------------------------------------------------------------
+
+    def store(self, server: str, *, timeout: float | None = None) -> AsyncStore:
+        """The key-value store of that server. `timeout` (seconds) is for each operation."""
+        return AsyncStore(Operations(self._session, server, "", timeout), _perform)
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

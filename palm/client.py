@@ -17,6 +17,7 @@ from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
 from palm.session import Open, Session, Steps, open_world
+from palm.store import Operations, Store
 from palm.turns import Turns
 
 Value = TypeVar("Value")
@@ -154,6 +155,12 @@ class Client:
             return _perform(session.call(gate.open, route, payload, timeout), gate)
         with session.world.turn() as gate:
             return _perform(session.call(gate.open, route, payload, timeout), gate)
+
+    # -- the store ----------------------------------------------------------------------------------------------------
+
+    def store(self, server: str, *, timeout: float | None = None) -> Store:
+        """The key-value store of that server. `timeout` (seconds) is for each operation."""
+        return Store(Operations(self._session, server, "", timeout), self._perform)
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

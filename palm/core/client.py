@@ -28,8 +28,9 @@ from palm.core.jobs import Flight, Job, PartEnd, Waiting
 from palm.core.joins import SINK, SOURCE, meeting_place
 from palm.core.links import Link, Links
 from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status, results_bytes
-from palm.core.route import Branching
+from palm.core.route import Branching, Stage
 from palm.core.share import Part
+from palm.core.store import FUNCTION as STORE
 from palm.core.window import Window
 from palm.errors import BadRequest, NoSuchFunction, PalmError, did_you_mean
 
@@ -137,7 +138,7 @@ class ClientNode:
             listed = sorted(
                 {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
             )
-            if stage.function not in listed:
+            if stage.function not in listed and stage.function != STORE:
                 return NoSuchFunction(
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
@@ -233,11 +234,7 @@ class ClientNode:
         if not job.waiting and not job.suspects:
             return []
         stage = job.route[0]
-        links = [
-            link
-            for link in self._links.of(stage.server).values()
-            if link.usable and stage.function in link.instance.functions
-        ]
+        links = self._takers(stage)
         if any(link.instance.kind == SINK for link in links):
             meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)
             links = [link for link in links if link is meeting]
@@ -257,6 +254,14 @@ class ClientNode:
                 link = min(links, key=_outstanding) if len(links) > 1 else links[0]
                 effects.append(self._depart(job, group, sequences[start : start + share], link, now))
         return effects + self._dispatch_suspects(job, links, now)
+
+    def _takers(self, stage: Stage) -> list[Link]:
+        """Who can take a message for that stage now. Of a store that is its keeper alone, also while it drains."""
+        links = self._links.of(stage.server).values()
+        if stage.function == STORE:
+            term = max((link.instance.term for link in links), default=0)
+            return [link for link in links if term and link.instance.term == term and link.answers]
+        return [link for link in links if link.usable and stage.function in link.instance.functions]
 
     def _dispatch_suspects(self, job: Job, links: list[Link], now: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -413,10 +418,12 @@ class ClientNode:
         self._quarantine.pop(event.peer, None)
         # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker
         # hold anything that its leader does not know of.
-        clean = link.instance.draining or link.instance.role == "leader"
+        leads = link.instance.role == "leader"
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):
+            # A store runs no code of a user's.
+            clean = leads or link.instance.draining or job.route[0].function == STORE
             if job.route[0].server == event.server:
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], clean)
             # One that drained has handed over what it had.

@@ -7,6 +7,7 @@ from typing import Sequence
 
 from palm.core.message import Batch, Control, Instance, Payload, Peer
 from palm.core.route import Route
+from palm.core.store import StoreRecord
 
 
 @dataclass(slots=True)
@@ -103,6 +104,33 @@ class Deposed:
     """It does not lead any more."""
 
 
+# -- for instances with a store ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Found:
+    """What the registry holds of this server's store; None: nothing."""
+
+    record: StoreRecord | None
+    revision: int
+
+
+@dataclass(slots=True)
+class Enlisted:
+    """The record of that term was written, as `revision`; None: it was not, or nobody knows."""
+
+    term: int
+    revision: int | None
+
+
+@dataclass(slots=True)
+class Persisted:
+    """The disk holds what it was given under that ticket; `error` says why it does not."""
+
+    ticket: int
+    error: str
+
+
 # -- for clients ------------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +192,9 @@ Event = (
     | DrainAsked
     | Elected
     | Deposed
+    | Found
+    | Enlisted
+    | Persisted
     | Opened
     | Offered
     | SourceEnded

@@ -37,6 +37,12 @@ class Link:
         return not (self.suspected or self.leaving or self.outranked or self.refused) and self.instance.takes_messages
 
 
+    @property
+    def answers(self) -> bool:
+        """It is heard, and talks to us."""
+        return not self.suspected and self.refused is None
+
+
 class Links:
     def __init__(self, *, cluster: str, name: str, beat: int = BEAT, suspect: int = SUSPECT) -> None:
         self._cluster = cluster
@@ -136,7 +142,7 @@ class Links:
         links = self._by_server[server].values()
         latest = max(link.instance.term for link in links)
         for link in links:
-            link.outranked = link.instance.term < latest
+            link.outranked = link.instance.leads_work and link.instance.term < latest
 
     def _hello(self, peer: Peer) -> Tell:
         return Tell(peer, Hello(PROTOCOL_VERSION, peer, self._cluster, self._name))

@@ -225,9 +225,9 @@ Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull
 
 PROTOCOL_VERSION = 1
 
-Role = Literal["", "alone", "leader", "worker"]
-"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Other servers have
-none."""
+Role = Literal["", "alone", "leader", "worker", "keeper"]
+"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Of other servers one
+leads, too, but only keeps the store; the others have no role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +248,11 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+
+    @property
+    def leads_work(self) -> bool:
+        """It leads a parallel server."""
+        return self.role in ("alone", "leader")
 
     @property
     def takes_messages(self) -> bool:

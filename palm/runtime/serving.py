@@ -9,22 +9,28 @@ from typing import Callable, Mapping
 
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
-from palm.core.event import DrainAsked
+from palm.core.event import Deposed, DrainAsked
 from palm.core.joins import Join
 from palm.core.message import Instance
+from palm.core.replica import Copy
 from palm.core.server import ServerNode
+from palm.core.store import Store
+from palm.core.store_node import StoreNode
 from palm.ports.host import Host
+from palm.ports.storage import Storage
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Function, Invoker
+from palm.runtime.keeping import Keeping
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
+from palm.wire import store as words
 from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
 
 PARALLEL = frozenset({"ButterflyServer"})
-"""The kinds of servers whose instances elect a leader and share the work."""
+"""The kinds of servers whose leader hands out the work. Of the others it keeps the store, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +60,36 @@ class Serving:
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
+        storage: Storage | None = None,
     ) -> None:
-        """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader."""
+        """`on_term` is user code of a parallel server: called with the term, where functions run, each time this
+        instance has become leader. `storage` is where the copy of the store is kept; None: in memory."""
         peer = host.transport.peer
         self.name = name
         self.host = host
         self.node = _node(host, name, functions, settings)
         self.election: Election | None = None
-        self.driver = Driver(host, self.node, self._perform, instrument)
+        key, self._leader_key = words.store_key(settings.cluster, name), leader_key(settings.cluster, name)
+        parallel = settings.kind in PARALLEL
+        self.store = StoreNode(
+            self.node,
+            Copy(peer, Store(), durable=False),
+            words,
+            me=Instance(server=name, peer=peer, address="", functions=(), host=host.name),
+            cluster=settings.cluster,
+            key=key,
+            follows_own=parallel,
+            stands=parallel,
+        )
+        self.driver = Driver(host, self.store, self._perform, instrument)
+        self.keeping = Keeping(host, key, self._leader_key, self.driver.post, storage=storage, log=log)
+        self._has_disk = storage is not None
         self.directory = Directory(host, settings.cluster, self.driver.post, log=log)
         self.registration: Registration | None = None
         self._functions = functions
         self._settings = settings
         self._log = log
-        self._on_term = on_term
+        self._on_term = on_term if parallel else None
         self._term = 0
         self._drained = False
         self._record: Instance | None = None
@@ -85,8 +106,12 @@ class Serving:
         )
 
     async def start(self) -> str:
-        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry."""
+        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry,
+        StorageError for the disk."""
         settings, host = self._settings, self.host
+        if self._has_disk:
+            copy, rows = await self.keeping.load()
+            self.store.copy = Copy(copy, Store.of(rows), durable=True)
         self.driver.start()
         address = host.transport.bind()
         self._record = Instance(
@@ -111,9 +136,8 @@ class Serving:
         await self.registration.start()
         if settings.kind in PARALLEL:
             self.directory.follow(self.name)
-            key = leader_key(settings.cluster, self.name)
-            self.election = Election(host, self.registration, key, self.driver.post, log=self._log)
-            self.election.start()
+        self.election = Election(host, self.registration, self._leader_key, self.driver.post, log=self._log)
+        self.election.start()
         return address
 
     async def drain(self) -> bool:
@@ -127,6 +151,11 @@ class Serving:
         until = self.host.now() + int(self._settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
             await self.host.sleep(POLL)
+        last = self.store.last_copy()
+        if last is not None:
+            term = self.store.mandate.term
+            self.driver.post_now(Deposed())
+            await self.keeping.close_record(last, term)
         if self.election is not None:
             await self.election.resign()
         return self._drained
@@ -140,6 +169,7 @@ class Serving:
         await self.directory.aclose()
         if self.election is not None:
             await self.election.aclose()
+        await self.keeping.aclose()
         if self.registration is not None:
             await self.registration.aclose()
         await self._invoker.aclose(0.0)
@@ -158,6 +188,8 @@ class Serving:
             self._drained = True
         elif isinstance(effect, Stand):
             self._stand(effect)
+        else:
+            self.keeping.perform(effect)
 
     def _stand(self, effect: Stand) -> None:
         assert self._record is not None, "nothing happens to a node before its instance is registered"
@@ -165,7 +197,8 @@ class Serving:
         self.host.spawn(self._show(), f"show {effect.role}")
         if effect.term > self._term:
             self._term = effect.term
-            self._log(f"{self.name} is led by this instance, term {effect.term}")
+            what = "store of " if effect.role == "keeper" else ""
+            self._log(f"{what}{self.name} is led by this instance, term {effect.term}")
             if self._on_term is not None:
                 self._invoker.call(self._on_term, effect.term, self._log)
 
