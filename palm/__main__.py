@@ -4,4 +4,5 @@ import sys
 
 from palm.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # the processes of a sweep import this file under another name
+    sys.exit(main())

@@ -31,7 +31,7 @@ def own_files() -> Iterator[Path]:
     """What was written for PALM: no build output, no caches, no virtual environment; git is not needed to tell."""
     for at, folders, names in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if name == ".ci" or not BUILT.fullmatch(name))
-        yield from (Path(at, name) for name in sorted(names) if not name.endswith(".pyc"))
+        yield from (Path(at, name) for name in sorted(names) if not name.endswith(".pyc") and name != ".git")
 
 
 def python_files(folder: str) -> list[Path]:

@@ -1,39 +1,62 @@
-"""`palm simulate`: run a scenario in the simulator; the exit code is its verdict."""
+"""`palm simulate`: run scenarios in the simulator; the exit code is their worst verdict."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Sequence
 
 from palm.errors import HarnessError, ScenarioError
 
-ABOUT = "run a scenario file in the simulator (exit code: 0 holds, 1 broken, 2 inconclusive, 3 the harness failed)"
+if TYPE_CHECKING:
+    from palm.sim.scenario.scenario import Scenario
+    from palm.sim.sweep import Task
+
+ABOUT = "run scenario files in the simulator (exit code: 0 holds, 1 broken, 2 inconclusive, 3 the harness failed)"
 HARNESS_FAILED = 3
+JOBS_MAX = 256
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser("simulate", help=ABOUT, description=ABOUT)
-    parser.add_argument("scenario", help="the scenario's YAML file")
+    parser.add_argument("scenario", nargs="+", help="the scenario's YAML file; several are run one after another")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seed", type=_seed, metavar="N", help="the seed (default: the file's first pinned one)")
     which.add_argument("--seeds", type=_seeds, metavar="A..B", help="every seed from A up to and including B")
+    parser.add_argument("--base", metavar="COMMIT", help="make other seeds of these numbers, from a commit's id")
+    parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes for several runs (default: one a core)")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a run that is broken")
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
     parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """The worst verdict of all seeds, as the exit code."""
+    """The worst verdict of all runs, as the exit code."""
+    from palm.cli.sweeping import run_sweep, worst
     from palm.sim.scenario.scenario import load
+    from palm.sim.sweep import Task, derived_seeds
 
     try:
-        scenario = load(args.scenario)
-        seeds = args.seeds or range(args.seed, args.seed + 1) if args.seed is not None or args.seeds else None
+        scenarios = {path: load(path) for path in dict.fromkeys(args.scenario)}
+        tasks: list[Task] = []
+        for path, scenario in scenarios.items():
+            seeds: Sequence[int] = scenario.runs.seeds.pinned[:1]
+            if args.seed is not None or args.seeds is not None:
+                seeds = args.seeds if args.seeds is not None else [args.seed]
+            elif args.base is not None:
+                seeds = range(scenario.runs.seeds.sweep or 1)
+            if args.base is not None:
+                seeds = derived_seeds(args.base, scenario.name, seeds)
+            tasks += [Task(path, seed) for seed in seeds]
+        if len(tasks) > 1 and args.trace is None:
+            jobs = min(args.jobs or len(os.sched_getaffinity(0)), len(tasks))
+            return run_sweep(tasks, jobs=jobs, keep_going=args.keep_going, in_json=args.json)
         codes = [
-            _run_seed(args, scenario, seed, trace=_open(args.trace) if args.trace else None)
-            for seed in seeds or scenario.runs.seeds.pinned[:1]
+            _run_one(args, scenarios[task.path], task, trace=_open(args.trace) if args.trace else None)
+            for task in tasks
         ]
     except ScenarioError as error:
         print(f"palm simulate: {error}", file=sys.stderr)
@@ -44,22 +67,22 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)
         return HARNESS_FAILED
-    return max(codes, key=[0, 2, 1].index)
+    return worst(codes)
 
 
-def _run_seed(args: argparse.Namespace, scenario: Any, seed: int, trace: IO[str] | None) -> int:
+def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO[str] | None) -> int:
     from palm.cli.verdict import as_json, show
     from palm.sim.simulation import run as run_scenario
 
     try:
-        result = run_scenario(scenario, seed, trace=None if trace is None else lambda line: _write(trace, line))
+        result = run_scenario(scenario, task.seed, trace=None if trace is None else lambda line: _write(trace, line))
     finally:
         if trace is not None:
             trace.close()
     if args.json:
         print(json.dumps(as_json(result)), flush=True)
     else:
-        show(result, args.scenario)
+        show(result, task.path)
     return result.verdict.exit_code
 
 
@@ -75,6 +98,12 @@ def _write(file: IO[str], line: str) -> None:
 def _seed(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 19:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a seed (a whole number from 0)")
+    return int(text)
+
+
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:5]) <= JOBS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number of processes from 1 to {JOBS_MAX}")
     return int(text)
 
 

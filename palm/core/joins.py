@@ -24,6 +24,8 @@ SINK = "SinkServer"
 """The kind of servers whose instances do not share a job: what belongs together has to meet."""
 
 SOURCE = "SourceServer"
+SOURCES = frozenset({SOURCE, "ButterflyServer", "ScatterGatherServer"})
+"""The kinds of servers that branches may begin behind."""
 
 
 def meeting_place(job: JobId, links: Iterable[Link], function: str) -> Link | None:

@@ -42,9 +42,10 @@ class Status(IntEnum):
     DEAD_LETTERED = 5
     UNKNOWN_FATE = 6
     EMPTY = 7
+    MANY = 8
+    """It has none, one or several results: in a server its payload is a `Split`, for a caller the tuple of them. It
+    travels from a worker to its leader only."""
     CANCELLED = 17
-    MANY = 19
-    """It has none, one or several results: in a server its payload is a `Split`, for a caller the tuple of them."""
 
 
 class Leg(IntEnum):
@@ -53,6 +54,17 @@ class Leg(IntEnum):
     NONE = 0
     TO_WORKER = 1
     FROM_WORKER = 2
+
+
+class Task(IntEnum):
+    """What a leader wants to have done with an item."""
+
+    RUN = 0
+    """The route's function on a message: all that most servers know."""
+    SCATTER = 1
+    PART = 2
+    """The route's function on one of the parts that SCATTER made."""
+    GATHER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +82,12 @@ class Header:
     leg: int = Leg.NONE
     term: int = 0
     """Of the leader that handed it out; 0 where `leg` is NONE."""
+    task: int = Task.RUN
+    """Only a leader and its workers know others than RUN."""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.job, self.stage, self.parts, self.leg)))
+        object.__setattr__(self, "_hash", hash((self.job, self.stage, self.parts, self.leg, self.task)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -95,18 +109,27 @@ class Header:
         parts = isinstance(item, Part)
         if parts == self.parts:
             return self
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term)
+        return Header(
+            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, self.task
+        )
 
     def on(self, leg: Leg, term: int) -> Header:
         """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term)
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term, self.task)
+
+    def doing(self, task: Task, item: int) -> Header:
+        """The one under which a leader has that done with the item, or with a part made of it."""
+        parts = isinstance(item, Part)
+        return Header(
+            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task
+        )
 
 
 class Failure(NamedTuple):
     """Why a message failed; travels as the payload of an item with `Status.FAILED`, encoded by the wire."""
 
     reason: str
-    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST, WORKER_LOST."""
+    """One of HANDLER_RAISED, BAD_RESULT, NO_FUNCTION, TOO_LARGE, BAD_REQUEST, WORKER_LOST, TIMED_OUT."""
     kind: str
     text: str
     remote_traceback: str = ""
@@ -127,12 +150,23 @@ class Split(NamedTuple):
 Results = tuple[bytes, ...]
 """All results of one message, in the order of their paths."""
 
-Joined = tuple[bytes | None, ...]
+class PartFailed(NamedTuple):
+    """In the place of a part that failed, where `gather` is to see such (`partial = "show"`)."""
+
+    part: int
+    """Its number among the parts of the message, counted from 0."""
+    reason: str
+    """As a `Failure`'s."""
+    kind: str
+    text: str
+
+
+Joined = tuple[bytes | None | PartFailed, ...]
 """What came back together of one message; None for a part that was filtered out."""
 
 Payload = bytes | Failure | Split | Results | Joined
 """What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled). A Split and
-Results stand with `Status.MANY`, in a process; Joined is for the function that joins."""
+Results stand with `Status.MANY`; Joined is for the function that joins."""
 
 
 def results_bytes(payload: Payload, status: int) -> int:
@@ -221,7 +255,20 @@ class Pull(NamedTuple):
     credit: int
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull
+class Exposed(NamedTuple):
+    """From a stage to the client: these of its messages went on from here to an instance that is gone without having
+    drained. Each may have been lost there, or be further on, or have ended. A hint: it may itself be lost."""
+
+    incarnation: int
+    number: int
+    server: str
+    instance: Peer
+    sequences: tuple[int, ...]
+    suspect: bool
+    """One of them may be what ended it. A leader runs nothing itself: what it had is not suspect."""
+
+
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed
 
 PROTOCOL_VERSION = 1
 

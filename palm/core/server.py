@@ -7,7 +7,7 @@ nothing else: a message is the client's, and the client sends it again when this
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Container, Sequence
 
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Send, Tell
 from palm.core.event import (
@@ -29,6 +29,7 @@ from palm.core.memory import Memory
 from palm.core.message import (
     PROTOCOL_VERSION,
     Batch,
+    Exposed,
     Failure,
     Header,
     Hello,
@@ -41,6 +42,7 @@ from palm.core.message import (
     Pong,
     Refused,
     Status,
+    Task,
     Welcome,
 )
 from palm.core.route import stage_after, stages_before
@@ -51,6 +53,11 @@ FORGET_SILENT_CALLER = 30_000_000_000
 
 OVER_REMEMBERED = 4_096
 """Jobs that are over and still known as such: enough that a late copy of one of their messages is not run."""
+
+EXPOSED_AT_ONCE = 4_096
+"""Messages named in one word to their client."""
+
+_Row = tuple[JobId, int, int]
 
 
 @dataclass(slots=True)
@@ -91,7 +98,7 @@ class ServerNode:
         self._cluster = cluster
         self._max_in_flight = max_in_flight
         self._join = join
-        self._joiners: dict[tuple[JobId, int], Zip | InOrder] = {}
+        self._joiners: dict[_Row, Zip | InOrder] = {}
         # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
         self._listed: set[str] = set()
         self._started = now
@@ -101,7 +108,7 @@ class ServerNode:
         # Clients that have messages here and no link, with since when: they too are forgotten in time.
         self._absent: dict[Peer, int] = {}
         self._sweep_at: int | None = None
-        self._memories: dict[tuple[JobId, int], Memory] = {}
+        self._memories: dict[_Row, Memory] = {}
         self._jobs_of: dict[Peer, dict[JobId, None]] = {}
         self._over: dict[JobId, None] = {}
         self._onward: dict[Header, Header] = {}
@@ -144,7 +151,8 @@ class ServerNode:
                 return self._instance_up(event, now)
             case InstanceDown():
                 self._sent_since_pong.pop(event.peer, None)
-                return self._links.remove(event.peer, event.server) + self._unpark(event.server, now)
+                exposed = self._exposed(event)
+                return [*exposed, *self._links.remove(event.peer, event.server), *self._unpark(event.server, now)]
             case Listed():
                 self._listed.add(event.server)
                 return self._unpark(event.server, now)
@@ -176,9 +184,13 @@ class ServerNode:
     def has_dialed(self, peer: Peer) -> bool:
         return peer in self._links
 
-    def held(self) -> list[str]:
-        """What it holds for jobs, in words: nothing once all of them are over."""
-        held = [f"remembers {len(memory)} messages of job {key[0].number}" for key, memory in self._memories.items()]
+    def held(self, still_open: Container[JobId] = ()) -> list[str]:
+        """What it holds for jobs, but for those that are open, in words: nothing once all others are over."""
+        held = [
+            f"remembers {len(memory)} messages of job {key[0].number}"
+            for key, memory in self._memories.items()
+            if key[0] not in still_open
+        ]
         return held + ([f"holds {self._parked_items} answers back"] if self._parked_items else [])
 
     # -- links --------------------------------------------------------------------------------------------------------
@@ -310,7 +322,7 @@ class ServerNode:
         if left > len(sequences):
             self._tickets[ticket] = (header, expires, left - len(sequences))
         self.in_flight -= len(sequences)
-        memory = self._memories.get((header.job, header.stage))
+        memory = self._memories.get(_row(header))
         if memory is None:
             return []
         for sequence in sequences:
@@ -323,7 +335,7 @@ class ServerNode:
 
     def _take(self, batch: Batch, now: int) -> list[Effect]:
         header = batch.header
-        key = (header.job, header.stage)
+        key = _row(header)
         memory = self._memories.get(key)
         if memory is None:
             memory = self._memories[key] = Memory()
@@ -354,7 +366,7 @@ class ServerNode:
     def _received_to_join(self, memory: Memory, batch: Batch, now: int) -> list[Effect]:
         """A sink's: what may run is decided by what else has come."""
         header = batch.header
-        key = (header.job, header.stage)
+        key = _row(header)
         join = self._joiners.get(key)
         if join is None:
             join = self._joiners[key] = joiner(self._join)
@@ -470,7 +482,7 @@ class ServerNode:
                 sequences = [sequences[i] for i in kept]
                 payloads, statuses = [payloads[i] for i in kept], [statuses[i] for i in kept]
         self.counters.handled += count
-        memory = self._memories.get((header.job, header.stage))
+        memory = self._memories.get(_row(header))
         if memory is None:
             return []
         return self._settle(memory, header, sequences, payloads, statuses, expires, now)
@@ -485,16 +497,17 @@ class ServerNode:
         expires: int | None,
         now: int,
     ) -> list[Effect]:
-        """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere."""
+        """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere,
+        but to a leader, which else would believe for ever that its worker has it."""
         kept = memory.answer_all(sequences, payloads, statuses)
         if statuses is not None:
             self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
-        if len(kept) < len(sequences):
+        if len(kept) < len(sequences) and not _latest_leg(memory, header).leg:
             self.counters.stale += len(sequences) - len(kept)
             sequences = [sequences[i] for i in kept]
             payloads = [payloads[i] for i in kept]
             statuses = None if statuses is None else [statuses[i] for i in kept]
-        if not kept:
+        if not sequences:
             return []
         return self._forward(memory, header, list(sequences), payloads, statuses, expires, now, None)
 
@@ -509,9 +522,10 @@ class ServerNode:
         now: int,
         before: Peer | None,
     ) -> list[Effect]:
-        if statuses is not None and Status.MANY in statuses:
-            return self._spread(memory, header, sequences, payloads, statuses, expires, now)
-        onward = self._next_header(_latest_leg(memory, header))
+        latest = _latest_leg(memory, header)
+        if statuses is not None and Status.MANY in statuses and not latest.leg:
+            return self._spread(memory, latest, sequences, payloads, statuses, expires, now)
+        onward = self._next_header(latest)
         batch = Batch(
             onward,
             memory.floor,
@@ -585,7 +599,7 @@ class ServerNode:
         server = batch.header.target.server
         links = self._links.of(server)
         if any(link.instance.kind == SINK for link in links.values()):
-            return self._to_sink(batch, links, now)
+            return self._to_sink(memory, batch, links, now)
         peer = (
             before
             if before is not None and before in links and links[before].usable
@@ -594,18 +608,34 @@ class ServerNode:
         if peer is None:
             follow = self._follow(server)
             return follow + self._park(server, batch, now)
-        if len(links) > 1:
-            (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
+        (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
         self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
         return [Send(peer, batch)]
 
-    def _to_sink(self, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
+    def _to_sink(self, memory: Memory, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
         """All of a job go to one instance, and wait for it where it is silent: until it is back, or gone."""
         server, function = batch.header.target
         link = meeting_place(batch.header.job, links.values(), function)
         if link is None or server not in self._listed or not link.usable:
             return self._follow(server) + self._park(server, batch, now)
+        (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, link.instance.peer)
         return [Send(link.instance.peer, batch)]
+
+    def _exposed(self, event: InstanceDown) -> list[Effect]:
+        """Tell each client what of its went to an instance that is gone. One that drained has handed over what it
+        had."""
+        link = self._links.get(event.peer)
+        if link is None or link.leaving or link.instance.server != event.server:
+            return []
+        suspect = link.instance.role != "leader"
+        effects: list[Effect] = []
+        for (job, *_), memory in self._memories.items():
+            sequences = memory.exposed_to(event.peer) if job.client in self._callers else []
+            for start in range(0, len(sequences), EXPOSED_AT_ONCE):
+                some = tuple(sequences[start : start + EXPOSED_AT_ONCE])
+                word = Exposed(job.incarnation, job.number, event.server, event.peer, some, suspect)
+                effects.append(Tell(job.client, word))
+        return effects
 
     def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
         """The usable instance of that function with the least before it, by its own last word and what was sent since;
@@ -650,7 +680,8 @@ class ServerNode:
 
     def _memory_behind(self, header: Header) -> Memory | None:
         """That of the stage which made these answers; None where the job is forgotten."""
-        memories = (self._memories.get((header.job, stage)) for stage in stages_before(header.route, header.stage))
+        before = stages_before(header.route, header.stage)
+        memories = (self._memories.get((header.job, stage, Task.RUN)) for stage in before)
         return next((memory for memory in memories if memory is not None), None)
 
     def _drop_parked(self, where: str | Peer) -> None:
@@ -672,6 +703,11 @@ class ServerNode:
             link.suspected = True
         memory = self._memory_behind(batch.header)
         return [] if memory is None else self._to_next(memory, batch, None, now)
+
+
+def _row(header: Header) -> _Row:
+    """What has a memory of its own: a stage of a job, and in a worker what its leader wants to have done there."""
+    return header.job, header.stage, header.task
 
 
 def _latest_leg(memory: Memory, header: Header) -> Header:

@@ -19,9 +19,8 @@ from palm.core.share import fork_of
 from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
-from palm.runtime.results import Outlets, Refused
-
-Function = Callable[[bytes], Any]
+from palm.runtime.functions import Function, may_wait
+from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
@@ -43,12 +42,11 @@ class Invoker:
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
-        one_result: bool = False,
+        results_bytes: int = MAX_RESULTS_BYTES,
     ) -> None:
         self.begins = begins
         self.consume = consume
-        self.one_result = one_result
-        """Of a parallel server: its workers answer a message with one result or none."""
+        self._results_bytes = results_bytes
         self._host = host
         self._server = server
         self._peer = peer
@@ -62,11 +60,18 @@ class Invoker:
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
         self._open: dict[JobId, dict[_Call, None]] = {}
+        for name, function in functions.items():
+            if name not in self._async and may_wait(function):
+                self._executor.waits(name)
 
     def abandon(self, job: JobId) -> None:
         """What has not begun of that job need not run. What is invoked for it from now on is: its client is back."""
         for call in self._open.get(job, ()):
             call.abandoned = True
+
+    def waits(self, name: str) -> None:
+        """That function waits for others now and then. From any thread."""
+        self._executor.waits(name)
 
     async def aclose(self, timeout_s: float) -> bool:
         return await self._executor.aclose(timeout_s)
@@ -123,6 +128,7 @@ class Invoker:
             branches_after(header.route, header.stage),
             self.max_payload_bytes,
             fork_of(self._peer, effect.ticket),
+            self._results_bytes,
         )
 
     def raised(self, name: str, error: BaseException, attempt: int) -> Failure:
@@ -217,7 +223,7 @@ class _Call:
             return skip
         if invoker.begins is not None:
             self.note(index)
-        CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index))
+        CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index, awaits=True))
         try:
             answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             outlets = invoker.outlets(self.effect)
@@ -230,12 +236,6 @@ class _Call:
             return invoker.raised(self.name, error, self.attempt(index))
 
     def _judged(self, outcome: bytes | Status | Split) -> bytes | Status | Split:
-        if self.invoker.one_result and isinstance(outcome, Split):
-            raise Refused(
-                "BAD_RESULT",
-                "TypeError",
-                "returned many results, which a ButterflyServer does not hand on (make the class a RegisteredServer)",
-            )
         return Status.EMPTY if self.invoker.consume else outcome
 
     def done(self, outcomes: list[Any]) -> None:

@@ -24,14 +24,18 @@ class Refused(Exception):
 class Outlets:
     """Where the results of one function at one stage of one route may go."""
 
-    __slots__ = ("_targets", "_forks", "_branches", "_limit", "_fork")
+    __slots__ = ("_targets", "_forks", "_branches", "_limit", "_fork", "most_bytes")
 
-    def __init__(self, targets: Sequence[int], branches: Sequence[Branch], limit: int, fork: int) -> None:
+    def __init__(
+        self, targets: Sequence[int], branches: Sequence[Branch], limit: int, fork: int, most_bytes: int
+    ) -> None:
+        """`limit` is for one result, `most_bytes` for all results of one message."""
         self._targets = targets
         self._forks = bool(branches)
         self._branches = {branch.name: branch.first for branch in branches if branch.name}
         self._limit = limit
         self._fork = fork
+        self.most_bytes = most_bytes
 
     def collect(self, result: object) -> bytes | Status | Split:
         """The outcome. Runs a generator to its end; raises what it raises, or Refused."""
@@ -106,8 +110,8 @@ class _Gathered:
         if len(self._results) > MAX_PARTS:
             text = f"gave more than {MAX_PARTS} results for one message (split it in two stages)"
             raise Refused("TOO_LARGE", "TooManyResults", text)
-        if self._bytes > MAX_RESULTS_BYTES:
-            text = f"gave more than {MAX_RESULTS_BYTES} bytes in all for one message (send smaller ones)"
+        if self._bytes > self._outlets.most_bytes:
+            text = f"gave more than {self._outlets.most_bytes} bytes in all for one message (send smaller ones)"
             raise Refused("TOO_LARGE", "PayloadTooLarge", text)
 
     def outcome(self) -> bytes | Status | Split:

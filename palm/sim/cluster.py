@@ -13,6 +13,8 @@ from palm.core.message import Peer
 from palm.errors import RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.inside import Inside, bind
+from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -97,6 +99,7 @@ class Cluster:
         server = spec.make()
         traits = traits_of(server)
         peer = host.transport.peer
+        inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
         self._lives[peer] = instance
         serving = instance.serving = Serving(
@@ -114,7 +117,9 @@ class Cluster:
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            inside=inside,
         )
+        bind(server, inside)
         self._note(EntryKind.STARTED, instance, peer)
         host.on_crash(lambda dead: self._crashed(instance, dead))
         host.spawn(self._begin(instance, host, serving), "start")
@@ -154,6 +159,12 @@ class Cluster:
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
+    def client_world(self, name: str, within: Host) -> ClientWorld:
+        """The world of a client that is part of the process `within`."""
+        from palm.sim.portal import SimWorld  # which is made of this file
+
+        return SimWorld(self, name, within.place, within)
+
     def client_host(self, name: str, place: str) -> Host:
         return self.world.host(name, place=place)
 
@@ -182,6 +193,8 @@ class Cluster:
     def left_open(self) -> list[str]:
         """What is still held for jobs that are over, in words. Nothing, where all is well."""
         found: list[str] = []
+        living = [engine for engine in self.engines.values() if engine.driver.is_open]
+        still_open = {job.id for engine in living for job in engine.node.jobs.values() if not job.ended}
         for engine in self.engines.values():
             for number, job in engine.node.jobs.items():
                 if job.rows or job.payloads or job.untaken:
@@ -192,5 +205,5 @@ class Cluster:
                     node = instance.serving.node
                     if node.in_flight:
                         found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
-                    found += [f"{instance.name} {what}" for what in node.held()]
+                    found += [f"{instance.name} {what}" for what in node.held(still_open)]
         return found

@@ -21,10 +21,12 @@ CLOSE_S = 5.0
 
 
 class SimWorld:
-    """One client process. `name` is its name in the world, `place` the host of the network that it runs on."""
+    """One client process. `name` is its name in the world, `place` the host of the network that it runs on, and
+    `within` the process that it is part of, where it is not one of its own."""
 
-    def __init__(self, cluster: Cluster, name: str, place: str) -> None:
+    def __init__(self, cluster: Cluster, name: str, place: str, within: Host | None = None) -> None:
         self.name = name
+        self._within = within
         self._cluster = cluster
         self._place = place
         self._host: Host | None = None
@@ -37,6 +39,9 @@ class SimWorld:
             host, cluster=self._cluster.namespace, name="client", instrument=instrument
         )
         self._cluster.engines[self.name] = engine
+        if self._within is not None:
+            host.on_crash(lambda dead: self._forget())
+            self._within.attach(host)
 
         async def start() -> None:
             try:
@@ -81,7 +86,7 @@ class SimWorld:
 
         host.spawn(close(), "close")
         gate.wait(CLOSE_S)
-        self._cluster.engines.pop(self.name, None)
+        self._forget()
         host.crash()
 
     def stop(self, stopped: Callable[[], None]) -> None:
@@ -92,10 +97,14 @@ class SimWorld:
 
         async def close() -> None:
             await engine.aclose()
-            self._cluster.engines.pop(self.name, None)
+            self._forget()
             stopped()
 
         host.spawn(close(), "close")
+
+    def _forget(self) -> None:
+        if self._cluster.engines.get(self.name) is self._engine:
+            del self._cluster.engines[self.name]
 
     def host_gate(self) -> Gate:
         assert self._host is not None, "begin comes first"

@@ -13,12 +13,13 @@ from typing import Iterable, Iterator, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Leg, Payload, Peer, Status
+from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Leg, Payload, Peer, Split, Status, Task
 from palm.core.route import LONGEST as LONGEST_ROUTE
 from palm.core.route import Branching, Route, build_route, parse_stage
 from palm.core.share import MAX_PARTS, Part, Step, path_of
 from palm.errors import BadFrame, BadRequest
 from palm.wire.control import decode_control
+from palm.wire.crew import decode_joined, decode_split, encode_joined, encode_split
 from palm.wire.frame import Body, pack, unpack
 from palm.wire.palm_pb2 import Failure as FailureMessage
 from palm.wire.palm_pb2 import Message, Single, Table
@@ -50,8 +51,10 @@ _TRAVELLING: frozenset[int] = frozenset(
         Status.DEAD_LETTERED,
         Status.UNKNOWN_FATE,
         Status.EMPTY,
+        Status.MANY,
     }
 )
+_WITH_FAILURE = frozenset({Status.FAILED, Status.DEAD_LETTERED, Status.UNKNOWN_FATE})
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -182,6 +185,7 @@ class Codec:
                 trace=header.trace,
                 leg=header.leg,
                 term=header.term,
+                task=header.task,
                 parts=header.parts,
                 shape=header.route.shape if isinstance(header.route, Branching) else "",
             ).SerializeToString(deterministic=True)
@@ -212,14 +216,16 @@ class Codec:
         header = self._header(single.header)
         if header.parts != single.HasField("part"):
             raise BadFrame("a part without its path, or a path that is no part's")
-        return Batch(
-            header,
-            single.watermark,
-            [_part(single.sequence, single.part)] if header.parts else [single.sequence],
-            [single.payload if payload is None else payload],
-            _remaining(single.remaining_us),
-            None if single.attempt <= 1 else [single.attempt],
-            [int(single.status)] if single.status else None,
+        return _opened(
+            Batch(
+                header,
+                single.watermark,
+                [_part(single.sequence, single.part)] if header.parts else [single.sequence],
+                [single.payload if payload is None else payload],
+                _remaining(single.remaining_us),
+                None if single.attempt <= 1 else [single.attempt],
+                [int(single.status)] if single.status else None,
+            )
         )
 
     def _decode_table(self, table: Table) -> list[Batch]:
@@ -257,14 +263,16 @@ class Codec:
                 of_run = list(map(_part, of_run, paths[:count]))
                 del paths[:count]
             batches.append(
-                Batch(
-                    header,
-                    watermark,
-                    of_run,
-                    column_of_payloads if count == items else column_of_payloads[start:stop],
-                    _remaining(left),
-                    attempts[start:stop] or None,
-                    statuses[start:stop] or None,
+                _opened(
+                    Batch(
+                        header,
+                        watermark,
+                        of_run,
+                        column_of_payloads if count == items else column_of_payloads[start:stop],
+                        _remaining(left),
+                        attempts[start:stop] or None,
+                        statuses[start:stop] or None,
+                    )
                 )
             )
             start = stop
@@ -298,9 +306,19 @@ def _parse_header(message: Message) -> Header:
         raise BadFrame("a header with a stage that is no name, or a shape that is not its route's") from error
     if message.leg > Leg.FROM_WORKER or (message.leg and message.stage == len(message.route)):
         raise BadFrame("a leg that is none, or one of a result")
+    if message.task > Task.GATHER or (message.task and not message.leg):
+        raise BadFrame("a task that is none, or not for a worker")
     job = JobId(Peer(message.client), message.incarnation, int(message.pipeline))
     return Header(
-        job, route, message.stage, message.at_most_once, message.trace, message.parts, message.leg, message.term
+        job,
+        route,
+        message.stage,
+        message.at_most_once,
+        message.trace,
+        message.parts,
+        message.leg,
+        message.term,
+        message.task,
     )
 
 
@@ -320,7 +338,7 @@ def _part(sequence: int, message: PathMessage) -> Part:
         not 1 <= depth <= LONGEST_ROUTE
         or not len(message.stage) == len(message.place) == len(message.parts) == depth
         or max(message.stage) >= LONGEST_ROUTE
-        or not all(2 <= count <= MAX_PARTS for count in message.parts)
+        or not all(1 <= count <= MAX_PARTS for count in message.parts)
         or any(map(ge, message.place, message.parts))
     ):
         raise BadFrame("the path of a part is out of its ranges")
@@ -342,13 +360,39 @@ def _remaining(us: int) -> int | None:
 
 
 def _payload_bytes(batch: Batch) -> list[bytes]:
-    """The batch's payloads, with failures turned into their wire form in place."""
+    """The batch's payloads, with failures and what else has a form of its own turned into it in place."""
     payloads: list[Payload] = batch.payloads
-    if batch.statuses is not None:
+    if batch.statuses is not None or batch.header.task == Task.GATHER:
         for index, payload in enumerate(payloads):
             if isinstance(payload, Failure):
                 payloads[index] = encode_failure(payload)
-    return payloads  # type: ignore[return-value]  # failures stand only where a status says so
+            elif isinstance(payload, Split):
+                payloads[index] = encode_split(payload)
+            elif isinstance(payload, tuple):
+                payloads[index] = encode_joined(payload)  # type: ignore[arg-type]  # those before are tuples, too
+    return payloads  # type: ignore[return-value]  # bytes only, from here on
+
+
+def _opened(batch: Batch) -> Batch:
+    """The batch, with what a leader and its worker say to each other in a form of its own turned into values."""
+    header, statuses, payloads = batch.header, batch.statuses, batch.payloads
+    if statuses is not None and header.leg != Leg.FROM_WORKER and Status.MANY in statuses:
+        raise BadFrame("many results of one message from somebody who is no worker")
+    if header.leg == Leg.FROM_WORKER and statuses is not None:
+        for index, status in enumerate(statuses):
+            payload = payloads[index]
+            assert isinstance(payload, bytes), "nothing of it is opened yet"
+            if status == Status.MANY:
+                payloads[index] = decode_split(payload, header)
+            elif header.task == Task.PART and status in _WITH_FAILURE:
+                payloads[index] = decode_failure(payload)
+    elif header.task == Task.GATHER and header.leg == Leg.TO_WORKER:
+        if statuses is not None and any(statuses):
+            raise BadFrame("parts to be gathered that have ended")
+        for index, payload in enumerate(payloads):
+            assert isinstance(payload, bytes), "nothing of it is opened yet"
+            payloads[index] = decode_joined(payload)
+    return batch
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------

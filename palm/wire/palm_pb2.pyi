@@ -16,6 +16,7 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEAD_LETTERED: _ClassVar[Status]
     UNKNOWN_FATE: _ClassVar[Status]
     EMPTY: _ClassVar[Status]
+    MANY: _ClassVar[Status]
 OK: Status
 FAILED: Status
 EXPIRED: Status
@@ -24,9 +25,10 @@ AWAY: Status
 DEAD_LETTERED: Status
 UNKNOWN_FATE: Status
 EMPTY: Status
+MANY: Status
 
 class Message(_message.Message):
-    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "parts", "shape", "leg", "term")
+    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "parts", "shape", "leg", "term", "task")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +43,7 @@ class Message(_message.Message):
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     LEG_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     client: str
     stage: int
@@ -55,7 +58,8 @@ class Message(_message.Message):
     shape: str
     leg: int
     term: int
-    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., parts: bool = ..., shape: _Optional[str] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+    task: int
+    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., parts: bool = ..., shape: _Optional[str] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ..., task: _Optional[int] = ...) -> None: ...
 
 class Path(_message.Message):
     __slots__ = ("stage", "fork", "place", "parts")
@@ -68,6 +72,40 @@ class Path(_message.Message):
     place: _containers.RepeatedScalarFieldContainer[int]
     parts: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, stage: _Optional[_Iterable[int]] = ..., fork: _Optional[_Iterable[int]] = ..., place: _Optional[_Iterable[int]] = ..., parts: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Split(_message.Message):
+    __slots__ = ("fork", "stage", "result")
+    FORK_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    fork: int
+    stage: _containers.RepeatedScalarFieldContainer[int]
+    result: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, fork: _Optional[int] = ..., stage: _Optional[_Iterable[int]] = ..., result: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Joined(_message.Message):
+    __slots__ = ("result", "none", "failed")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    NONE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    result: _containers.RepeatedScalarFieldContainer[bytes]
+    none: _containers.RepeatedScalarFieldContainer[int]
+    failed: _containers.RepeatedCompositeFieldContainer[PartFailed]
+    def __init__(self, result: _Optional[_Iterable[bytes]] = ..., none: _Optional[_Iterable[int]] = ..., failed: _Optional[_Iterable[_Union[PartFailed, _Mapping]]] = ...) -> None: ...
+
+class PartFailed(_message.Message):
+    __slots__ = ("place", "part", "reason", "kind", "text")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    place: int
+    part: int
+    reason: Failure.Reason
+    kind: str
+    text: str
+    def __init__(self, place: _Optional[int] = ..., part: _Optional[int] = ..., reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Table(_message.Message):
     __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status", "part")
@@ -125,12 +163,14 @@ class Failure(_message.Message):
         TOO_LARGE: _ClassVar[Failure.Reason]
         BAD_REQUEST: _ClassVar[Failure.Reason]
         WORKER_LOST: _ClassVar[Failure.Reason]
+        TIMED_OUT: _ClassVar[Failure.Reason]
     HANDLER_RAISED: Failure.Reason
     BAD_RESULT: Failure.Reason
     NO_FUNCTION: Failure.Reason
     TOO_LARGE: Failure.Reason
     BAD_REQUEST: Failure.Reason
     WORKER_LOST: Failure.Reason
+    TIMED_OUT: Failure.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -150,7 +190,7 @@ class Failure(_message.Message):
     def __init__(self, reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., remote_traceback: _Optional[str] = ..., server: _Optional[str] = ..., function: _Optional[str] = ..., instance: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Control(_message.Message):
-    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull")
+    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull", "exposed")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -158,6 +198,7 @@ class Control(_message.Message):
     PONG_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
     PULL_FIELD_NUMBER: _ClassVar[int]
+    EXPOSED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refused: Refused
@@ -165,7 +206,8 @@ class Control(_message.Message):
     pong: Pong
     over: Over
     pull: Pull
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ...) -> None: ...
+    exposed: Exposed
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., exposed: _Optional[_Union[Exposed, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "expects", "cluster", "name")
@@ -210,6 +252,22 @@ class Pull(_message.Message):
     term: int
     credit: int
     def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ...) -> None: ...
+
+class Exposed(_message.Message):
+    __slots__ = ("incarnation", "pipeline", "server", "instance", "sequence", "suspect")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SUSPECT_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    pipeline: str
+    server: str
+    instance: str
+    sequence: _containers.RepeatedScalarFieldContainer[int]
+    suspect: bool
+    def __init__(self, incarnation: _Optional[int] = ..., pipeline: _Optional[str] = ..., server: _Optional[str] = ..., instance: _Optional[str] = ..., sequence: _Optional[_Iterable[int]] = ..., suspect: bool = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("number", "open_jobs", "next_job")

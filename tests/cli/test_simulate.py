@@ -85,3 +85,31 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.Cap
     """No traceback."""
     assert main(["simulate", str(tmp_path / "none.yaml")]) == 3
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_sweep_ends_with_its_tally_speed_and_coverage(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs that hold are not shown one by one."""
+    assert main(["simulate", str(small), "--seeds", "1..4", "--jobs", "1"]) == 0
+    tally, speed, coverage = capsys.readouterr().out.splitlines()
+    assert tally == "sweep     4 runs of 1 scenarios: 4 hold"
+    assert "seeds/s" in speed and "simulated s per s" in speed
+    assert coverage.startswith("coverage  ") and "(server, event, fault)" in coverage
+
+
+def test_a_sweep_stops_at_the_first_broken_run(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is shown whole, with the command that reproduces it; `--keep-going` runs all the others too."""
+    small.write_text(SMALL.replace("p99: 5s", "p99: 1ns"))
+    assert main(["simulate", str(small), "--seeds", "1..3", "--jobs", "1"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"palm simulate {small} --seed 1\nBROKEN") and "1 broken, 2 not run" in shown
+    assert main(["simulate", str(small), "--seeds", "1..3", "--jobs", "1", "--keep-going"]) == 1
+    assert "3 broken" in capsys.readouterr().out
+
+
+def test_seeds_from_a_commit_are_other_seeds(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as were asked for, the same each time."""
+    runs = []
+    for _ in range(2):
+        assert main(["simulate", str(small), "--seeds", "1..2", "--base", "c0c8a6e", "--json", "--jobs", "1"]) == 0
+        runs.append([json.loads(line)["seed"] for line in capsys.readouterr().out.splitlines()])
+    assert runs[0] == runs[1] and len(runs[0]) == 2 and min(runs[0]) > 1000

@@ -1,4 +1,4 @@
-"""What many results, branches and joins mean: checks on any client, whose cluster has `work` and `split` twice,
+"""What many results, branches and joins mean: checks on any client, whose cluster has `work`, `split` and `crew` twice,
 `zipped`, `ended` and `ordered` once."""
 
 from __future__ import annotations
@@ -113,6 +113,18 @@ def a_handler_sees_its_message(client: Client) -> None:
         assert list(client.submit(job)) == [b"0 (0,) 1 1 False True", b"0 (1,) 1 1 False True"]
 
 
+def workers_of_a_butterfly_may_have_many_results_or_none(client: Client) -> None:
+    """Through their leader: generators, sync and async, None, and named outputs."""
+    expected = [b"%d.%dt" % (number, place) for number in range(12) for place in range(number)]
+    for function in ("count", "count_async"):
+        job = client.job(NUMBERS[:12], [f"crew.{function}", "work.tag"], ordered=True)
+        assert list(client.submit()) == expected
+        assert tuple(job.ledger) == (12, 12, 0, 0, 0, 0)
+    assert list(client.map(NUMBERS[:4], ["crew.odd", "crew.count"], ordered=True)) == [b"1.0", b"3.0", b"3.1", b"3.2"]
+    route = ["crew.sort", {"odd": ["work.tag"], "even": ["crew.count"]}]
+    assert list(client.map([b"1", b"2", b"3"], route, ordered=True)) == [b"1t", b"2.0", b"2.1", b"3t"]
+
+
 CHECKS: list[Check] = [
     many_results_come_in_the_order_of_their_paths,
     results_without_order_are_all_there,
@@ -125,4 +137,5 @@ CHECKS: list[Check] = [
     an_ordered_sink_sees_messages_in_order,
     a_route_that_cannot_work_is_refused_before_its_first_message,
     a_handler_sees_its_message,
+    workers_of_a_butterfly_may_have_many_results_or_none,
 ]

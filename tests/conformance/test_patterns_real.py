@@ -15,7 +15,7 @@ from tests.support.cluster import Cluster, cluster
 @pytest.fixture(scope="module")
 def served() -> Iterator[Cluster]:
     with cluster() as made:
-        for name, count in (("Work", 2), ("Split", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1)):
+        for name, count in (("Work", 2), ("Split", 2), ("Crew", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1)):
             for _ in range(count):
                 made.serve("--name", name.lower(), script=f"{patterns.__file__}:{name}")
         yield made

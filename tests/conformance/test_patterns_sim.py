@@ -15,6 +15,7 @@ def test_patterns_in_the_simulator(check: Check) -> None:
     """The check holds, and leaves nothing behind."""
     with simulate(patterns.Work, name="work", instances=2, seed=5, service_s=0.001) as sim:
         sim.serve(patterns.Split, name="split", instances=2)
+        sim.serve(patterns.Crew, name="crew", instances=3)
         for make in (patterns.Zipped, patterns.Ended, patterns.Ordered):
             sim.serve(make, name=make.__name__.lower())
         check(sim.client(timeout=60))

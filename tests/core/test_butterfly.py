@@ -7,7 +7,8 @@ from dataclasses import replace
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Dial, Invoke, Send, Stand
 from palm.core.event import Deposed, Elected, Finished, Heard, InstanceDown, InstanceUp, Received
-from palm.core.message import Header, Hello, Instance, Leg, Peer, Pull, Role, Status
+from palm.core.message import Header, Hello, Instance, Leg, Peer, Pull, Role, Split, Status
+from palm.core.share import Part, Step
 from palm.testing.harness import NS, Harness, finished
 from tests.core.cast import CLIENT, FIRST, JOB, batch_of, instance_of, peer_of, upper
 
@@ -239,3 +240,42 @@ def test_work_of_an_earlier_term_comes_to_nothing():
     assert node.answers() == []
     node.receive(0)
     assert node.invoked() == [0]
+
+
+def test_a_worker_answers_its_leader_also_for_what_the_client_has_ended():
+    """Its memory has forgotten it, but the leader counts it as the worker's until it hears of it."""
+    node = Instanced()
+    node.mate(LEADER, "leader", 5)
+    leg = PLAIN.on(Leg.TO_WORKER, 5)
+    node.receive(0, header=leg, peer=LEADER)
+    node.post(Received(LEADER, batch_of(1, header=leg, watermark=1)))
+    node.run()
+    assert [sequence for _, _, _, sequences in node.legs() for sequence in sequences] == [0, 1]
+
+
+def test_many_results_of_a_worker_go_on_as_parts_of_the_message():
+    """The leader makes the parts; the worker has said what execution they are of."""
+    node = Instanced()
+    node.elect(term=5)
+    node.hire()
+    node.receive(0)
+    split = Split(77, ((1, b"a"), (1, b"b")))
+    answer = batch_of(0, header=PLAIN.on(Leg.FROM_WORKER, 5), payloads=[split], statuses=[Status.MANY])
+    node.forget()
+    node.post(Received(WORKER, answer))
+    assert [(item.sequence, item.payload) for item in node.sent_to(CLIENT)] == [
+        (Part(0, (Step(0, 77, 0, 2),)), b"a"),
+        (Part(0, (Step(0, 77, 1, 2),)), b"b"),
+    ]
+
+
+def test_a_worker_hands_many_results_to_its_leader_as_they_are():
+    """Under the leader's term; once more from memory when it is asked again."""
+    node = Instanced()
+    node.mate(LEADER, "leader", 5)
+    leg = PLAIN.on(Leg.TO_WORKER, 5)
+    node.receive(0, header=leg, peer=LEADER)
+    split = Split(77, ((1, b"a"), (1, b"b")))
+    node.post(Finished(node.of(Invoke)[0].ticket, [0], [split], [Status.MANY]))
+    node.receive(0, header=leg, peer=LEADER)
+    assert [(item.payload, item.status) for item in node.sent_to(LEADER)] == [(split, Status.MANY)] * 2

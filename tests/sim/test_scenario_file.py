@@ -21,7 +21,6 @@ from palm.sim.scenario.expectations import CHECKS, CHECKS_NOT_YET
 from palm.sim.scenario.forms import keys_of
 from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.scenario.script import EVENTS, EVENTS_NOT_YET
 from palm.sim.scenario.units import Rate
 
 PARTITION = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
@@ -116,7 +115,7 @@ def test_the_first_scenario_is_read():
     assert scenario.name == "partition"
     assert [step.do for step in scenario.script] == ["cut", "cut", "crash", "restart", "freeze", "registry.down"]
     assert scenario.world.servers["count"].places == ("two", "three", "two", "three")
-    assert scenario.load[0].rate == Rate(150, 10**9)
+    assert scenario.load[0].rate == Rate(75, 10**9)
     assert scenario.world.servers["count"].served == ("words",)
 
 
@@ -302,7 +301,6 @@ def test_a_mistake_is_answered_with_its_place_and_the_way_out(here: str, old: st
     ("old", "names", "not_yet"),
     [
         ("do: crash", ACTIONS, ACTIONS_NOT_YET),
-        ("event: handling", EVENTS, EVENTS_NOT_YET),
         ("check: exactly-once", CHECKS, CHECKS_NOT_YET),
     ],
 )

@@ -1,6 +1,6 @@
 """The servers of the patterns' conformance: `palm run patterns.py:Class` in one world, the classes in the other."""
 
-from palm import RegisteredServer, SinkServer, SourceServer
+from palm import ButterflyServer, RegisteredServer, SinkServer, SourceServer
 
 
 class Work(RegisteredServer):
@@ -79,3 +79,18 @@ class Ordered(SinkServer):
             raise AssertionError(f"{self.message.sequence} after {self.last}")
         self.last = self.message.sequence
         return message
+
+
+class Crew(ButterflyServer):
+    def count(self, message):
+        yield from Work.count(self, message)
+
+    async def count_async(self, message):
+        for number in range(int(message)):
+            yield b"%s.%d" % (message, number)
+
+    def odd(self, message):
+        return message if message[-1] % 2 else None
+
+    def sort(self, message):
+        return ("odd" if message[-1] % 2 else "even"), message

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from palm.core.message import (
     Batch,
     Control,
+    Exposed,
     Failure,
     Header,
     Hello,
@@ -20,6 +21,7 @@ from palm.core.message import (
     Pull,
     Refused,
     Status,
+    Task,
     Welcome,
 )
 from palm.core.route import Stage
@@ -49,7 +51,8 @@ def headers(draw: st.DrawFn) -> Header:
     trace = draw(st.sampled_from([b"", bytes(range(16))]))
     header = Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
     leg = Leg.NONE if header.is_result else draw(st.sampled_from(Leg))
-    return header.on(leg, draw(UINT64)) if leg else header
+    task = draw(st.sampled_from([Task.RUN, Task.SCATTER])) if leg else Task.RUN
+    return header.on(leg, draw(UINT64)).doing(task, 0) if leg else header
 
 
 @st.composite
@@ -77,9 +80,8 @@ CONTROLS: st.SearchStrategy[Control] = st.one_of(
     st.builds(Welcome, st.integers(0, 2**32 - 1)),
     st.builds(Refused, st.sampled_from(["STRANGER", "NOT_ME", "VERSION", "CLUSTER"]), TEXTS),
     st.builds(Ping, UINT64, st.lists(UINT64, max_size=5).map(tuple), UINT64),
-    st.builds(
-        Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS
-    ),
+    st.builds(Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS),
     st.builds(Over, UINT64, UINT64),
     st.builds(Pull, UINT64, st.integers(0, 4_096)),
+    st.builds(Exposed, UINT64, UINT64, NAMES, PEERS, st.lists(UINT64, max_size=5).map(tuple), st.booleans()),
 )
