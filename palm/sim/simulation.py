@@ -96,6 +96,7 @@ class _Run:
                         functions=block.served or (),
                         service=block.service,
                         options=_options(name, block),
+                        durable=block.memory == "durable",
                     )
                 )
             except BadRequest as error:
