@@ -31,6 +31,8 @@ from palm.wire.record import instances_prefix
 START_AGAIN = 500_000_000
 """A process that cannot start (no registry) is started again after this long (ns), as a supervisor would."""
 
+LOOK_AGAIN = 50_000_000
+
 
 @dataclass(slots=True)
 class Instance:
@@ -128,7 +130,7 @@ class Cluster:
         )
         bind(server, inside)
         self._note(EntryKind.STARTED, instance, peer)
-        host.on_crash(lambda dead: self._crashed(instance, dead))
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.CRASHED))
         host.spawn(self._begin(instance, host, serving), "start")
 
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
@@ -144,9 +146,24 @@ class Cluster:
         if instance.host is not None:
             instance.host.crash()
 
-    def _crashed(self, instance: Instance, host: Host) -> None:
+    def drain(self, instance: Instance) -> None:
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
+        host, serving = instance.host, instance.serving
+        if host is not None and serving is not None and host.alive:
+            host.spawn(self._drain(host, serving), "drain")
+
+    async def _drain(self, host: Host, serving: Serving) -> None:
+        while serving.registration is None or not serving.registration.registrations:
+            await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
+        await serving.drain()
+        await serving.aclose()
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.STOPPED))
+        self.world.kernel.call_soon(host.crash)  # nothing is left of it but the process
+
+    def _ended(self, host: Host, how: EntryKind) -> None:
+        instance = self._lives[host.transport.peer]
         instance.serving = None
-        self._note(EntryKind.CRASHED, instance, host.transport.peer)
+        self._note(how, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
