@@ -41,7 +41,7 @@ TWINS = [
     ),
     # An answer only when every copy that counts has the write.
     (
-        "partition",
+        "minority",
         keeper,
         "                    safe = min(safe, -1 if mate is None else self._version_of(mate.state))\n",
         "                    pass\n",

@@ -12,8 +12,8 @@ S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUse:
-    """Each of `clients` and `readers` (hosts; a process for each time that one is named) does `operations` on `keys` keys in turn:
-    reads, sets, appends and deletes as they are drawn, with a `pause` between two."""
+    """Each of `clients` and `readers` (hosts; a process for each time that one is named) does `operations` on `keys`
+    keys in turn: reads, sets, appends and deletes as they are drawn, with a `pause` between two."""
 
     id: Annotated[str, Key("id", NAME)]
     server: Annotated[str, Key("server", NAME)]
