@@ -109,6 +109,7 @@ class AsyncClient:
         at_most_once: bool = False,
         window: int | None = None,
         trace: bytes = b"",
+        session: str = "",
     ) -> Job:
         """Describe a job, as `Client.job` does. Nothing is sent before the results of `submit` are asked for."""
         return self._session.job(
@@ -120,6 +121,7 @@ class AsyncClient:
             at_most_once=at_most_once,
             window=window,
             trace=trace,
+            session=session,
         )
 
     def submit(
@@ -165,7 +167,11 @@ class AsyncClient:
 
     def store(self, server: str, *, timeout: float | None = None) -> AsyncStore:
         """The key-value store of that server. `timeout` (seconds) is for each operation."""
-        return AsyncStore(Operations(self._session, server, "", timeout), _perform)
+        return AsyncStore(Operations(self._session, server, "", timeout), self.perform)
+
+    async def perform(self, steps: Callable[[Open], Steps[Value]]) -> Value:
+        """Await what steps (`palm.session`) wait for."""
+        return await _perform(steps)
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

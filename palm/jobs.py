@@ -58,6 +58,7 @@ class Job:
         window_bytes: int = 64 * 1024 * 1024,
         max_payload_bytes: int = 32 * 1024 * 1024,
         trace: bytes = b"",
+        session: str = "",
     ) -> None:
         if errors not in ("raise", "yield", "skip"):
             raise ValueError(f"errors is {errors!r}; it takes 'raise', 'yield' or 'skip'")
@@ -71,6 +72,7 @@ class Job:
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
         self.trace = trace
+        self.session = session
         self.number: int | None = None
         self.was_submitted = False
         self.is_ready = False
@@ -116,6 +118,7 @@ class Job:
             deadline=None if self.deadline_s is None else int(self.deadline_s * 1e9),
             at_most_once=self.at_most_once,
             trace=self.trace,
+            session=self.session,
         )
 
     def pop(self) -> Outcome | None:

@@ -188,6 +188,7 @@ class Session:
         at_most_once: bool,
         window: int | None,
         trace: bytes,
+        session: str = "",
     ) -> Job:
         """Describe a job. Nothing is sent before `start`."""
         self._latest = Job(
@@ -201,6 +202,7 @@ class Session:
             window_bytes=self._window_bytes,
             max_payload_bytes=self._max_payload_bytes,
             trace=check_trace(trace),
+            session=check_name("session", session) if session else "",
         )
         return self._latest
 

@@ -107,7 +107,7 @@ class ClientNode:
         self._next_job = max(self._next_job, event.number + 1)
         window = Window(event.window, event.window_bytes)
         self.jobs[event.number] = Job(
-            identity, event.route, window, event.deadline, event.at_most_once, now, event.trace
+            identity, event.route, window, event.deadline, event.at_most_once, now, event.trace, event.session
         )
         effects: list[Effect] = []
         for stage in event.route:

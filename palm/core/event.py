@@ -146,6 +146,7 @@ class Opened:
     """Nanoseconds that each message has, from its first sending."""
     at_most_once: bool
     trace: bytes = b""
+    session: str = ""
     """16 bytes that follow its messages through the cluster, or none."""
 
 

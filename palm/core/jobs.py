@@ -73,10 +73,11 @@ class Job:
         at_most_once: bool,
         now: int,
         trace: bytes = b"",
+        session: str = "",
     ) -> None:
         self.id = job
         self.route = route
-        self.header = Header(job, route, 0, at_most_once, trace)
+        self.header = Header(job, route, 0, at_most_once, trace, session=session)
         self.window = window
         self.deadline = deadline
         self.at_most_once = at_most_once

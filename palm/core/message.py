@@ -84,6 +84,8 @@ class Header:
     """Of the leader that handed it out; 0 where `leg` is NONE."""
     task: int = Task.RUN
     """Only a leader and its workers know others than RUN."""
+    session: str = ""
+    """Whose keys of a store its functions are to use; "" where the caller named none."""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -102,26 +104,29 @@ class Header:
         return self.route[self.stage]
 
     def at(self, stage: int) -> Header:
-        return Header(self.job, self.route, stage, self.at_most_once, self.trace, self.parts)
+        return Header(
+            self.job, self.route, stage, self.at_most_once, self.trace, self.parts, session=self.session
+        )
 
     def of(self, item: int) -> Header:
         """The one that this item travels under: parts have their own."""
         parts = isinstance(item, Part)
         if parts == self.parts:
             return self
-        return Header(
-            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, self.task
-        )
+        return self._with(parts, self.leg, self.term, self.task)
 
     def on(self, leg: Leg, term: int) -> Header:
         """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term, self.task)
+        return self._with(self.parts, leg, term, self.task)
 
     def doing(self, task: Task, item: int) -> Header:
         """The one under which a leader has that done with the item, or with a part made of it."""
         parts = isinstance(item, Part)
+        return self._with(parts, self.leg, self.term, task)
+
+    def _with(self, parts: bool, leg: int, term: int, task: int) -> Header:
         return Header(
-            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task
+            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, leg, term, task, self.session
         )
 
 

@@ -81,6 +81,7 @@ def say(line: str) -> None:
 
 async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     from palm.net.registry import EtcdRegistry
+    from palm.net.storage import LmdbStorage
     from palm.net.transport import TransportSettings, ZmqTransport
 
     server = make()
@@ -98,6 +99,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     inside = Inside(
         lambda name: NetWorld(settings, cluster=options.namespace, name=f"{options.name}-{name}", log=log.info)
     )
+    storage = LmdbStorage(os.path.join(options.db, "store"), options.name) if options.db else None
     host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings))
     serving = Serving(
         host,
@@ -112,7 +114,9 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
+        warn=log.warning,
         on_term=getattr(server, "on_term", None),
+        storage=storage,
         inside=inside,
     )
     bind(server, inside)

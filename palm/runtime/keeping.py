@@ -32,6 +32,7 @@ class Keeping:
         *,
         storage: Storage | None = None,
         log: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.key = key
         self._leader_key = leader_key
@@ -39,6 +40,7 @@ class Keeping:
         self._post = post
         self._storage = storage
         self._log = log
+        self._warn = warn
         self._revision = 0
         self._tasks: list[Task] = []
 
@@ -68,7 +70,7 @@ class Keeping:
                 ticket = effect.ticket
                 self._storage.commit(disk_changes(effect.rows), lambda error: self._post(Persisted(ticket, error)))
             case Remark():
-                self._log(effect.text)
+                self._warn(effect.text)
             case _:
                 return False
         return True

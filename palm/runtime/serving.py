@@ -63,12 +63,14 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
         storage: Storage | None = None,
         inside: Inside | None = None,
     ) -> None:
         """`on_term` is user code of a parallel server: called with the term, where functions run, each time this
-        instance has become leader. `storage` is where the copy of the store is kept; None: in memory."""
+        instance has become leader. `storage` is where the copy of the store is kept; None: in memory. `warn` says what
+        whoever runs the cluster should know."""
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -87,7 +89,7 @@ class Serving:
             stands=parallel,
         )
         self.driver = Driver(host, self.store, self._perform, instrument)
-        self.keeping = Keeping(host, key, self._leader_key, self.driver.post, storage=storage, log=log)
+        self.keeping = Keeping(host, key, self._leader_key, self.driver.post, storage=storage, log=log, warn=warn)
         self._has_disk = storage is not None
         self.directory = Directory(host, settings.cluster, self.driver.post, log=log)
         self.registration: Registration | None = None
@@ -113,6 +115,7 @@ class Serving:
         self._instrument = instrument
         self._inside = inside
         if inside is not None:
+            inside.server = name
             inside.marks = self._marks
             inside.waits = self._invoker.waits
 

@@ -24,6 +24,7 @@ from palm.sim.host import Host
 from palm.sim.observed import ObservedEtcd
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
 from palm.sim.registry_server import RegistryServer
+from palm.sim.storage import Disk, SimStorage
 from palm.sim.world import World
 from palm.wire.record import instances_prefix
 
@@ -62,6 +63,8 @@ class ServerSpec:
     functions: Sequence[str] = ()
     service: Distribution = ZERO
     options: Mapping[str, int] = field(default_factory=dict)
+    durable: bool = False
+    """Its stores are on disks, which outlive crashes."""
 
 
 class Cluster:
@@ -76,6 +79,8 @@ class Cluster:
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
         self._lives: dict[Peer, Instance] = {}
+        self.disks: dict[str, Disk] = {}
+        """Of instances, by name, where they have one."""
 
     @property
     def registry(self) -> RegistryServer:
@@ -104,6 +109,7 @@ class Cluster:
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
         self._lives[peer] = instance
+        disk = self.disks.setdefault(instance.name, Disk()) if spec.durable else None
         serving = instance.serving = Serving(
             host,
             spec.name,
@@ -119,6 +125,7 @@ class Cluster:
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            storage=None if disk is None else SimStorage(host, disk),
             inside=inside,
         )
         bind(server, inside)

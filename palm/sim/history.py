@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Mapping, NamedTuple, Sequence
 
 from palm.observe.ledger import Ledger
+from palm.sim.linearizable import Operation
 
 
 class EntryKind(Enum):
@@ -99,5 +100,7 @@ class History:
     """By step id: how many frames, processes or requests its fault changed."""
     counts: Mapping[str, Ledger] = field(default_factory=dict)
     """By job id: what the client itself counted, at the end."""
+    operations: Mapping[str, Sequence[Operation]] = field(default_factory=dict)
+    """By use of a store: what its clients did and saw."""
     left_open: Sequence[str] | None = None
     """What was still open at the end, in words; None when nobody looked."""

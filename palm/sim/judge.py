@@ -13,6 +13,7 @@ from palm.sim.checkers import (
     exactly_once,
     in_order,
     latency,
+    linear,
     must_bite,
     never,
     no_orphans,
@@ -29,6 +30,7 @@ from palm.sim.scenario.expectations import (
     ExactlyOnce,
     InOrder,
     Latency,
+    Linearizable,
     NoOrphans,
     OneHolder,
     Registered,
@@ -81,4 +83,6 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], counts: 
             return no_orphans(history)
         case OneHolder(server=server):
             return one_holder(history, server=server)
+        case Linearizable(use=use):
+            return linear(history, use=use)
     raise AssertionError(f"{check} is a check of the table without a line here")

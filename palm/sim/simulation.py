@@ -21,6 +21,7 @@ from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
 from palm.sim.history import History
 from palm.sim.judge import judge, overall
+from palm.sim.linearizable import Operation
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
 from palm.sim.scenario.expectations import Drained, Registered
@@ -28,6 +29,7 @@ from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.steps import Script
+from palm.sim.store_load import StoreLoad
 
 NS = 1_000_000_000
 TAIL = 2 * NS
@@ -77,6 +79,12 @@ class _Run:
             for job in scenario.load
         ]
 
+        self._stores = [
+            StoreLoad(use, f"{use.id}-{number}", place, self._kernel, reads_only=number >= len(use.clients))
+            for use in scenario.stores
+            for number, place in enumerate((*use.clients, *use.readers))
+        ]
+
     def _build_network(self) -> None:
         network = self._cluster.world.network
         for name, host in self._scenario.world.hosts.items():
@@ -96,6 +104,7 @@ class _Run:
                         functions=block.served or (),
                         service=block.service,
                         options=_options(name, block),
+                        durable=block.memory == "durable",
                     )
                 )
             except BadRequest as error:
@@ -111,6 +120,8 @@ class _Run:
             clients.setdefault(load.job.client, []).append(load)
         for place, loads in clients.items():
             self._cluster.client(f"client@{place}", place, _starter(loads))
+        for store in self._stores:
+            self._cluster.client(store.client, store.place, store.begin)
         self._run_phases()
         return self._result(time.perf_counter() - begin)
 
@@ -125,7 +136,8 @@ class _Run:
         kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, self._judged_until())))
 
     def _is_over(self) -> bool:
-        return self._script.is_done and all(load.has_ended for load in self._loads)
+        loads, stores = self._loads, self._stores
+        return self._script.is_done and all(one.has_ended for one in loads) and all(one.has_ended for one in stores)
 
     def _judged_until(self) -> int:
         """When the last "eventually" can be told: from the end of its step, as long as it may take."""
@@ -137,6 +149,12 @@ class _Run:
                 last = max(last, begin + check.within_ns)
         return last
 
+    def _operations(self) -> dict[str, list[Operation]]:
+        seen: dict[str, list[Operation]] = {}
+        for store in self._stores:
+            seen.setdefault(store.use.id, []).extend(store.all_seen())
+        return seen
+
     def _result(self, wall_s: float) -> Result:
         for load in self._loads:
             load.note_ledger()
@@ -146,6 +164,7 @@ class _Run:
             active=self._script.intervals(),
             touched=self._script.touched(),
             counts={load.job.id: load.ledger for load in self._loads},
+            operations=self._operations(),
             left_open=self._cluster.left_open(),
         )
         checks = tuple(judge(self._scenario, history))

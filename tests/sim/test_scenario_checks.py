@@ -268,6 +268,7 @@ def test_every_check_of_the_table_is_judged():
     """A check that a file may ask for is one that `run_check` knows, under the same name."""
     run = history([], end_ns=S)
     values = {"job": "main", "limit": 1, "server": "count", "servers": ("count",), "within_ns": 1, "p99_ns": 1}
+    values["use"] = "kv"
     for name, shape in CHECKS.items():
         check = shape(**{key: value for key, value in values.items() if key in shape.__dataclass_fields__})
         assert run_check(check, run, {"count": 1}, {"main": 1}).check == name == shape.name

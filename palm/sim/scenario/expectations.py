@@ -128,7 +128,30 @@ class OneHolder:
     line: int = 0
 
 
-Check = Conserved | ExactlyOnce | InOrder | Bounded | Drained | Registered | Latency | NoOrphans | OneHolder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linearizable:
+    """What the clients of that use of a store saw could have happened one operation after another, each between its
+    call and its return. `model`: what a key is; "register": a value, or none."""
+
+    name: ClassVar[str] = "linearizable"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    use: Annotated[str, Key("store", NAME)]
+    model: Annotated[str, Key("model", one_of("a model", ["register"]))] = "register"
+    line: int = 0
+
+
+Check = (
+    Conserved
+    | ExactlyOnce
+    | InOrder
+    | Bounded
+    | Drained
+    | Registered
+    | Latency
+    | NoOrphans
+    | OneHolder
+    | Linearizable
+)
 
 CHECKS: Mapping[str, type[Check]] = {
     "conserved": Conserved,
@@ -140,12 +163,13 @@ CHECKS: Mapping[str, type[Check]] = {
     "latency": Latency,
     "no-orphans": NoOrphans,
     "one-holder": OneHolder,
+    "linearizable": Linearizable,
 }
 
 CHECKS_NOT_YET = frozenset(
     {
         "at-most-once", "per-key-order", "stale-route", "deadline-honest", "goodput", "converged",
-        "linearizable", "custom",
+        "custom",
     }
 )  # fmt: skip
 
