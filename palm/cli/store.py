@@ -34,11 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
             if argument == "value":
                 one.add_argument("value", help="'-' reads it from stdin")
             elif argument == "key?":
-                one.add_argument("key", nargs="?", default=None, help="default: the store makes one")
+                one.add_argument("at", metavar="KEY", nargs="?", default=None, help="default: the store makes one")
             elif argument == "prefix?":
                 one.add_argument("prefix", nargs="?", default="", help="of the keys (default: all)")
             else:
-                one.add_argument(argument)
+                one.add_argument("at", metavar="KEY")  # `key` is an option of the registry's
         one.add_argument(
             "--session", type=name, default=None, required=verb == "drop", help="the keys that begin with SESSION/"
         )
@@ -66,16 +66,16 @@ def run(args: argparse.Namespace) -> int:
 def _perform(store: Store, args: argparse.Namespace) -> int:
     match args.verb:
         case "get":
-            value = store.get(args.key)
+            value = store.get(args.at)
             if value is None:
                 return _missing(args)
             _put(value, args.json)
         case "set":
-            _say(args, key=store.set(_value(args.value), args.key))
+            _say(args, key=store.set(_value(args.value), args.at))
         case "append":
-            _say(args, size=store.append(_value(args.value), args.key))
+            _say(args, size=store.append(_value(args.value), args.at))
         case "delete":
-            return 0 if store.delete(args.key) else _missing(args)
+            return 0 if store.delete(args.at) else _missing(args)
         case "list":
             keys = store.list(args.prefix)
             print(json.dumps(keys) if args.json else "".join(f"{key}\n" for key in keys), end="\n" if args.json else "")
@@ -109,7 +109,7 @@ def _say(args: argparse.Namespace, **said: object) -> None:
 
 
 def _missing(args: argparse.Namespace) -> int:
-    say("store", f"the store of {args.server} has no key {args.key!r:.200}")
+    say("store", f"the store of {args.server} has no key {args.at!r:.200}")
     return 1
 
 

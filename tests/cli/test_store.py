@@ -42,10 +42,10 @@ def test_the_verbs_of_the_store(served: Cluster) -> None:
 def test_watch_prints_changes_as_they_happen(served: Cluster) -> None:
     """One line for each, until it has shown as many as were asked for."""
     watch = served.start("store", "kv", "watch", "w", "--count", "2", "--json")
-    number = 0
-    while watch.process.poll() is None:
-        served.palm("store", "kv", "set", f"{number}", "w")
-        number += 1
+    for number in range(100):
+        if watch.process.poll() is not None:
+            break
+        assert served.palm("store", "kv", "set", f"{number}", "w").returncode == 0
     assert watch.wait() == 0
     first, second = (json.loads(line) for line in watch.said.splitlines())
     assert (first["kind"], first["key"], int(second["text"])) == ("set", "w", int(first["text"]) + 1)
