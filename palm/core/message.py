@@ -321,11 +321,6 @@ class Instance:
     """The names that results of a function may have, for functions that declare them."""
 
     @property
-    def leads_work(self) -> bool:
-        """It leads a parallel server."""
-        return self.role in ("alone", "leader")
-
-    @property
     def takes_messages(self) -> bool:
         """False for a worker: messages go to its leader."""
         return self.role != "worker"
