@@ -6,6 +6,7 @@ from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -21,6 +22,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
+from palm.runtime.options import function
 from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
 from palm.store import AsyncStore, Store
 
@@ -31,6 +33,7 @@ __all__ = [
     "Client",
     "DeadLettered",
     "DeadlineExpired",
+    "FateUnknown",
     "HandlerFailed",
     "Job",
     "JobCancelled",
@@ -51,5 +54,6 @@ __all__ = [
     "StoreUnavailable",
     "WaitTimeout",
     "WatchGap",
+    "function",
     "run_server",
 ]

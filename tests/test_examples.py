@@ -145,6 +145,22 @@ def sessions(client: Client) -> None:
     assert load("sessions/shop.py").main(client) == ({"ann": ["rope", "tar"], "bob": ["tar"]}, [2, 1], [])
 
 
+def errors(client: Client) -> None:
+    """Tried again, limited in time, refused by type, and told to the caller. Without the places of files."""
+    said = [line.split(" (/")[0] for line in load("errors/errors.py").main(client)]
+    assert said == [
+        "1.0",
+        "1.1",
+        "KeyError: 'XXX'",
+        "ann gets 5",
+        "ValueError in pay: -5 is no amount to pay",
+        "function 'pay' of server 'bank' cannot read its payload as Transfer: Object missing required field `amount`",
+        "ann is in order",
+        "bob is in order",
+        "sent 3  delivered 2  failed 1  expired 0  dead lettered 0  in flight 0",
+    ]
+
+
 WORKERS = ("--workers", "2")
 NUMBERS, WORK = Served("source/numbers.py"), Served("source/work.py")
 FLOW = [Served(f"flow/words.py:{name}") for name in ("Lines", "Tee", "Words")]
@@ -167,6 +183,7 @@ RUNS: dict[str, list[Example]] = {
     "store": [Example([Served("store/guests.py", WORKERS)], store)],
     "sessions": [Example([Served("sessions/basket.py")], sessions)],
     "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
+    "errors": [Example([Served("errors/bank.py")], errors)],
 }
 """By folder. An example of another shape has tests of its own, and is in `ELSEWHERE`."""
 
