@@ -67,6 +67,11 @@ class Drained:
 
 
 @dataclass(slots=True)
+class Retire:
+    """Somebody asks this instance to drain and end, as SIGTERM would."""
+
+
+@dataclass(slots=True)
 class Stand:
     """Show in the registry what this instance is from now on; `term` where it leads."""
 
@@ -152,6 +157,7 @@ Effect = (
     | Invoke
     | Abandon
     | Drained
+    | Retire
     | Stand
     | LookUp
     | Enlist

@@ -85,6 +85,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     from palm.net.transport import TransportSettings, ZmqTransport
 
     server = make()
+    stop = _on_signals()
     if options.db:
         os.makedirs(options.db, exist_ok=True)
         object.__setattr__(server, "db", options.db)
@@ -110,6 +111,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             kind=traits.kind,
             join=traits.join,
             consume=traits.consume,
+            outputs=traits.outputs,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
@@ -117,10 +119,10 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         warn=log.warning,
         on_term=getattr(server, "on_term", None),
         storage=storage,
+        on_retire=lambda: _set(stop),
         inside=inside,
     )
     bind(server, inside)
-    stop = _on_signals()
     try:
         address = await serving.start()
         say(

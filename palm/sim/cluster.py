@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-from palm.errors import RegistryError
+from palm.errors import NameTaken, RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.inside import Inside, bind
@@ -43,6 +43,10 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+    leaves: bool = False
+    """Its present life was asked to end in good order."""
+    refused: NameTaken | None = None
+    """Why it could not start."""
 
     @property
     def name(self) -> str:
@@ -108,6 +112,7 @@ class Cluster:
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
+        instance.leaves = False
         self._lives[peer] = instance
         disk = self.disks.setdefault(instance.name, Disk()) if spec.durable else None
         serving = instance.serving = Serving(
@@ -121,11 +126,13 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                outputs=traits.outputs,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
             storage=None if disk is None else SimStorage(host, disk),
+            on_retire=lambda: self.drain(instance),
             inside=inside,
         )
         bind(server, inside)
@@ -136,6 +143,10 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
+        except NameTaken as error:
+            # As a process that says so and ends: trying again would not help.
+            instance.refused = error
+            self.world.kernel.call_soon(host.crash)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
@@ -147,9 +158,10 @@ class Cluster:
             instance.host.crash()
 
     def drain(self, instance: Instance) -> None:
-        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down, or leaves already."""
         host, serving = instance.host, instance.serving
-        if host is not None and serving is not None and host.alive:
+        if host is not None and serving is not None and host.alive and not instance.leaves:
+            instance.leaves = True
             host.spawn(self._drain(host, serving), "drain")
 
     async def _drain(self, host: Host, serving: Serving) -> None:

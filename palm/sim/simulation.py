@@ -78,6 +78,7 @@ class _Run:
             Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
             for job in scenario.load
         ]
+        self._script.cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
 
         self._stores = [
             StoreLoad(use, f"{use.id}-{number}", place, self._kernel, reads_only=number >= len(use.clients))
