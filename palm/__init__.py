@@ -2,6 +2,7 @@
 
 from palm.aclient import AsyncClient
 from palm.client import Client
+from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
@@ -20,7 +21,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
+from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
 from palm.store import AsyncStore, Store
 
 __all__ = [
@@ -38,9 +39,11 @@ __all__ = [
     "NoSuchFunction",
     "NoSuchServer",
     "PalmError",
+    "PartFailed",
     "PayloadTooLarge",
     "RegisteredServer",
     "RegistryUnavailable",
+    "ScatterGatherServer",
     "SinkServer",
     "SourceServer",
     "Store",

@@ -140,9 +140,9 @@ class Links:
     def _rank(self, server: str) -> None:
         """A leader that was followed by another may still be shown as one for a while."""
         links = self._by_server[server].values()
-        latest = max(link.instance.term for link in links)
+        latest = max(0 if link.instance.role == "keeper" else link.instance.term for link in links)
         for link in links:
-            link.outranked = link.instance.leads_work and link.instance.term < latest
+            link.outranked = link.instance.term < latest
 
     def _hello(self, peer: Peer) -> Tell:
         return Tell(peer, Hello(PROTOCOL_VERSION, peer, self._cluster, self._name))

@@ -155,6 +155,7 @@ class Split(NamedTuple):
 Results = tuple[bytes, ...]
 """All results of one message, in the order of their paths."""
 
+
 class PartFailed(NamedTuple):
     """In the place of a part that failed, where `gather` is to see such (`partial = "show"`)."""
 
@@ -263,10 +264,11 @@ class Over(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """A worker's word to the leader of that term: let me have up to `credit` messages at one time."""
+    """A worker's word to the leader of that term: let me have up to `credit` messages at one time; I have so many."""
 
     term: int
     credit: int
+    has: int = 0
 
 
 class Leave(NamedTuple):
@@ -317,11 +319,6 @@ class Instance:
     """How a sink joins; others say nothing."""
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """The names that results of a function may have, for functions that declare them."""
-
-    @property
-    def leads_work(self) -> bool:
-        """It leads a parallel server."""
-        return self.role in ("alone", "leader")
 
     @property
     def takes_messages(self) -> bool:

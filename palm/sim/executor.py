@@ -33,10 +33,13 @@ class UserSurroundings:
     """What one executor's user code sees of its host; chance is keyed by the invocation, so that losing one message
     changes nothing for the next."""
 
-    __slots__ = ("_host", "_key", "_random", "invocation")
+    __slots__ = ("_host", "_key", "_random", "invocation", "pid")
+
+    refuses = True
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
+        self.pid = Key(host.kernel.seed, f"{host.label}/pid").random(0).randrange(2, 1 << 22)
         self._key = Key(host.kernel.seed, f"{host.label}/{name}/user")
         self._random: Random | None = None
         self.invocation = 0
@@ -51,6 +54,10 @@ class UserSurroundings:
         if self._random is None:
             self._random = self._key.random(self.invocation)
         return self._random
+
+    @property
+    def place(self) -> str:
+        return self._host.place
 
     def wall(self) -> int:
         return self._host.wall()
@@ -104,13 +111,22 @@ class SimExecutor:
             self._host.call_soon(self._next)
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
     ) -> None:
         if not self._host.alive:
             return
+
+        async def bounded(item: Any) -> Any:
+            async with asyncio.timeout(None if within is None else within / NANOSECONDS):
+                return await run(item)
+
         for index, item in enumerate(items):
             self._open += 1
-            self._host.loop().run(run, item, partial(self._ready, index, done))
+            self._host.loop().run(run if within is None else bounded, item, partial(self._ready, index, done))
 
     def waits(self, label: str) -> None:
         """Nothing: every batch has a stack of its own."""
