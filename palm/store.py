@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import Any, AsyncIterator, Awaitable, Callable, Generic, Iterator, Literal, NamedTuple, Self, TypeVar
 
 from palm.core.names import check_name
-from palm.core.store import FUNCTION, Code, Op, Reply, Request, objection
+from palm.core.store import FUNCTION, WRITES, Code, Op, Reply, Request, objection
 from palm.core.store import Change as CoreChange
-from palm.errors import StoreRefused, StoreUnavailable, WaitTimeout, WatchGap
+from palm.errors import PalmError, StoreRefused, StoreUnavailable, WaitTimeout, WatchGap
 from palm.session import CALL_S, Open, Session, Steps, check_seconds
 from palm.wire.store import read_reply, write_request
 
 PAUSE_S = 0.05
 """Before a store that waits for something is asked again; it has itself waited before it says so."""
+
+WHY_S = 2.5
+"""A store that cannot serve holds a read for 2 s before it says why."""
 
 Value = TypeVar("Value")
 
@@ -123,15 +126,19 @@ class Operations:
         engine = yield from self.session.connect(open)
         begin = engine.host.now()
         waits_for = ""
+        writes = request.op in WRITES
         while True:
             left_s = limit_s - (engine.host.now() - begin) / 1e9
             if left_s <= 0:
-                raise StoreUnavailable(f"{waits_for} (waited {limit_s:g} s; nothing was done)")
+                raise StoreUnavailable(f"{waits_for} (waited {limit_s:g} s)")
             try:
-                raw = yield from self.session.call(open, self._route, payload, left_s)
-            except WaitTimeout:
-                if waits_for:
-                    raise StoreUnavailable(f"{waits_for} (waited {limit_s:g} s)") from None
+                # Of a write's time something is left to ask why it was not answered.
+                call_s = max(0.75 * left_s, left_s - WHY_S) if writes else left_s
+                raw = yield from self.session.call(open, self._route, payload, call_s)
+            except WaitTimeout as error:
+                why = (yield from self._why(open, left_s - call_s)) if writes else waits_for
+                if why:
+                    raise StoreUnavailable(f"{why} (waited {limit_s:g} s)") from error
                 raise
             reply = read_reply(raw)
             if reply.code == Code.REFUSED:
@@ -142,6 +149,16 @@ class Operations:
                 return reply
             waits_for = reply.text
             yield min(PAUSE_S, max(0.001, left_s))
+
+
+    def _why(self, open: Open, left_s: float) -> Steps[str]:
+        """What the store waits for, where it says so; a write may have been done by now, or be done yet."""
+        ask = write_request(Request(Op.WATCH))
+        try:
+            reply = read_reply((yield from self.session.call(open, self._route, ask, left_s)))
+        except PalmError:
+            return ""
+        return f"{reply.text}; the write may be done yet" if reply.code == Code.WAITING else ""
 
 
 Perform = Callable[[Callable[[Open], Steps[Any]]], Any]

@@ -15,7 +15,7 @@ from typing import Mapping, NamedTuple
 
 from palm.core.effect import Effect, Enlist, HangUp, LookUp, Remark
 from palm.core.links import Link, Links
-from palm.core.message import Control, Header, Instance, Peer, Status
+from palm.core.message import Control, Header, Instance, JobId, Peer, Status
 from palm.core.replica import Answer, Append, Ask, Copy, Fetch, Image, State, Word, batch_of, pieces
 from palm.core.store import (
     WRITES,
@@ -129,6 +129,7 @@ class Keeper:
         self._waiting: deque[Asked] = deque()
         self._deferred: deque[tuple[int, Asked, Reply]] = deque()
         self._watches: list[Asked] = []
+        self._refused: dict[tuple[JobId, int], Reply] = {}
         self._look_at = now
         self._reason = "its leader was elected just now"
 
@@ -220,7 +221,7 @@ class Keeper:
             if version <= kept:
                 self._deferred.append((version, asked, reply))
             elif asked.request.op in WRITES:
-                self.said.append(Said(asked, Reply(Code.REFUSED, text)))
+                self.said.append(Said(asked, self._refuse(asked, text)))
             else:
                 self._serve(asked)
 
@@ -473,7 +474,8 @@ class Keeper:
             else:
                 self._deferred.append((store.version, asked, reply))
             return
-        before = store.answered(asked.header.job, asked.sequence)
+        refused = self._refused.get((asked.header.job, asked.sequence))
+        before = refused or store.answered(asked.header.job, asked.sequence)
         if before == "through":
             return  # its caller waits for no answer any more
         if before is not None:
@@ -481,11 +483,19 @@ class Keeper:
             return
         wrong = store.refusal(request)
         if wrong:
-            self._deferred.append((store.version, asked, Reply(Code.REFUSED, wrong)))
+            self._deferred.append((store.version, asked, self._refuse(asked, wrong)))
             return
         position = Position(self.term, store.version + 1)
         reply = self.copy.apply(Entry(position, request, asked.header.job, asked.sequence, asked.floor))
         self._deferred.append((position.version, asked, reply))
+
+    def _refuse(self, asked: Asked, text: str) -> Reply:
+        """For good: a copy of the message that comes later hears the same."""
+        reply = Reply(Code.REFUSED, text)
+        self._refused[asked.header.job, asked.sequence] = reply
+        if len(self._refused) > MOST_WAITING:
+            del self._refused[next(iter(self._refused))]
+        return reply
 
     def _wake_watches(self) -> None:
         store = self.copy.store
@@ -500,7 +510,10 @@ class Keeper:
         """Nobody waits long without a word; who wants to waits on."""
         text = f"the store of {self._server!r} cannot serve now: {self._reason}"
         while self._waiting and now - self._waiting[0].since >= HOLD:
-            self.said.append(Said(self._waiting.popleft(), Reply(Code.WAITING, text)))
+            asked = self._waiting.popleft()
+            # A copy of a write may be on its way still: what its caller hears must not be that nothing was done.
+            writes = asked.request.op in WRITES
+            self.said.append(Said(asked, None, Status.BUSY) if writes else Said(asked, Reply(Code.WAITING, text)))
         late = [asked for asked in self._watches if now - asked.since >= HOLD]
         self._watches = [asked for asked in self._watches if now - asked.since < HOLD]
         for asked in late:

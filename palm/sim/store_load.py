@@ -28,7 +28,7 @@ KINDS: list[tuple[float, Kind, Op]] = [
 
 
 class StoreLoad:
-    """The sink of its engine. An operation that the store says was not done is none."""
+    """The sink of its engine. A read that the store did not serve is none."""
 
     def __init__(self, use: StoreUse, client: str, place: str, kernel: Kernel, *, reads_only: bool) -> None:
         self.use = use
@@ -113,6 +113,8 @@ class StoreLoad:
     def _note(self, operation: Operation, payload: bytes) -> None:
         reply = read_reply(payload)
         if reply.code not in (Code.OK, Code.MISSING):
+            # A write that was refused may have been done by a copy of its message, whoever took that.
+            self.seen += [] if operation.kind == "get" else [operation]
             return
         result: bytes | int | None = None
         match operation.kind:
