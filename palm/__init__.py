@@ -23,7 +23,15 @@ from palm.errors import (
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
 from palm.runtime.options import function
-from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
+from palm.servers import (
+    ButterflyServer,
+    ReduceServer,
+    RegisteredServer,
+    ScatterGatherServer,
+    SinkServer,
+    SourceServer,
+    run_server,
+)
 from palm.store import AsyncStore, Store
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "PalmError",
     "PartFailed",
     "PayloadTooLarge",
+    "ReduceServer",
     "RegisteredServer",
     "RegistryUnavailable",
     "ScatterGatherServer",

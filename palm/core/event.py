@@ -148,6 +148,8 @@ class Opened:
     trace: bytes = b""
     session: str = ""
     """16 bytes that follow its messages through the cluster, or none."""
+    endless: bool = False
+    """Its source never ends: single calls."""
 
 
 @dataclass(slots=True)

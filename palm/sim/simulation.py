@@ -25,7 +25,7 @@ from palm.sim.judge import judge, overall
 from palm.sim.linearizable import Operation
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Drained, Registered
+from palm.sim.scenario.expectations import Drained, Registered, Results
 from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
@@ -111,6 +111,9 @@ class _Run:
             for use in scenario.stores
             for number, place in enumerate((*use.clients, *use.readers))
         ]
+        looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
+        for load in self._loads:
+            load.results = [] if load.job.id in looked_at else None
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
@@ -192,6 +195,7 @@ class _Run:
             touched=self._script.touched(),
             counts={load.job.id: load.ledger for load in self._loads},
             operations=self._operations(),
+            results={load.job.id: load.results for load in self._loads if load.results is not None},
             left_open=self._cluster.left_open(),
         )
         if self._film is not None:
