@@ -68,7 +68,14 @@ class StoreLoad:
         self._allowed = count > 0
         self._next()
 
-    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = False,
+    ) -> None:
         assert self._engine is not None and self._at_hand is not None
         [payload] = payloads
         operation, self._at_hand = self._at_hand, None
