@@ -74,7 +74,7 @@ class StoreLoad:
         payloads: list[Payload],
         statuses: list[int] | None,
         emitted: bool = False,
-        in_order: bool = False,
+        in_order: bool = True,
     ) -> None:
         assert self._engine is not None and self._at_hand is not None
         [payload] = payloads
