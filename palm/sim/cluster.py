@@ -7,6 +7,7 @@ wrong, and what is asked of the cluster, is decided elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
@@ -38,6 +39,8 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+    make: Callable[[], object] | None = None
+    """What its lives run since it was upgraded; None: what its server's others run."""
 
     @property
     def name(self) -> str:
@@ -58,6 +61,10 @@ class ServerSpec:
     functions: Sequence[str] = ()
     service: Distribution = ZERO
     options: Mapping[str, int] = field(default_factory=dict)
+    port: int | None = None
+    """Instance n listens on port + n, life after life; None: each life on a port of its own."""
+    start_ns: int = 0
+    """When the instances are started."""
 
 
 class Cluster:
@@ -67,11 +74,18 @@ class Cluster:
         self.recorder = Recorder(self.world.kernel)
         self.instances: dict[str, list[Instance]] = {}
         self.engines: dict[str, ClientEngine] = {}
+        self.sizes: dict[str, int] = {}
+        """How many instances each server is meant to have."""
         self.namespace = namespace
+        self.registered: dict[str, dict[Peer, None]] = {}
+        """By server: whose records are in the registry."""
         self._ttl_s = ttl_s
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
         self._lives: dict[Peer, Instance] = {}
+        self._labels: dict[str, Instance] = {}
+        self._stopped: dict[Host, None] = {}
+        self.world.registry.on_watch = self._told
 
     @property
     def registry(self) -> RegistryServer:
@@ -86,19 +100,42 @@ class Cluster:
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
+        self.sizes[spec.name] = len(instances)
         for instance in instances:
-            self.start(instance)
+            if spec.start_ns:
+                self.world.kernel.call_at(spec.start_ns, partial(self.start, instance))
+            else:
+                self.start(instance)
         return instances
+
+    def upgrade(self, instance: Instance, make: Callable[[], object]) -> None:
+        """Stop it in good order; its next lives run what `make` makes, and the first of them begins at once."""
+        instance.make = make
+        self.stop(instance, then=partial(self.start, instance))
+
+    def scale(self, server: str, to: int) -> int:
+        """Start or stop instances until there are `to`; how many were started or stopped."""
+        instances, spec = self.instances[server], self._specs[server]
+        before = len(instances)
+        for index in range(before, to):
+            instances.append(Instance(server, index, spec.places[index % len(spec.places)]))
+            self.start(instances[-1])
+        for instance in instances[to:]:
+            self.stop(instance)
+        self.sizes[server] = to
+        return abs(to - before)
 
     def start(self, instance: Instance) -> None:
         """Begin a new life of an instance that is down."""
         spec = self._specs[instance.server]
-        host = self.world.host(instance.name, place=instance.place, service=spec.service)
-        server = spec.make()
+        listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
+        host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
+        server = (instance.make or spec.make)()
         traits = traits_of(server)
         peer = host.transport.peer
         instance.host = host
         self._lives[peer] = instance
+        self._labels[host.label] = instance
         serving = instance.serving = Serving(
             host,
             spec.name,
@@ -127,6 +164,26 @@ class Cluster:
             kernel.call_soon(host.crash)
             kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))
 
+    def stop(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
+        """Let it finish what it has taken and leave the registry, as at SIGTERM; `then` is called once it is gone.
+        Harmless when it is down."""
+        host, serving = instance.host, instance.serving
+        if host is None or serving is None or not host.alive:
+            then()
+            return
+
+        async def end() -> None:
+            await serving.drain()
+            await serving.aclose()
+            self.world.kernel.call_soon(over)
+
+        def over() -> None:
+            self._stopped[host] = None
+            host.crash()  # nothing of it is left but an empty process
+            then()
+
+        host.spawn(end(), "stop")
+
     def crash(self, instance: Instance) -> None:
         """Kill its present life. Harmless when it is down."""
         if instance.host is not None:
@@ -134,7 +191,8 @@ class Cluster:
 
     def _crashed(self, instance: Instance, host: Host) -> None:
         instance.serving = None
-        self._note(EntryKind.CRASHED, instance, host.transport.peer)
+        kind = EntryKind.STOPPED if host in self._stopped else EntryKind.CRASHED
+        self._note(kind, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
@@ -144,6 +202,34 @@ class Cluster:
         instance = self._lives.get(peer)
         if instance is not None:
             self._note(EntryKind(what), instance, peer)
+            there = self.registered.setdefault(instance.server, {})
+            if what == EntryKind.REGISTERED.value:
+                there[peer] = None
+            else:
+                there.pop(peer, None)
+
+    def _told(self, client: str, events: int) -> None:
+        instance = self._labels.get(client)
+        if instance is not None:
+            self._note(EntryKind.WATCH_EVENT, instance, str(events))
+
+    def behind(self) -> str:
+        """Who, of all that live and run, does not see the registry as it is; the first in words, or nothing."""
+        directories = [
+            (instance.name, instance.serving.directory)
+            for group in self.instances.values()
+            for instance in group
+            if instance.serving is not None
+        ]
+        directories += [(name, engine.directory) for name, engine in self.engines.items()]
+        for name, directory in directories:
+            host = self.world.processes[name]
+            if not host.alive or host.frozen:
+                continue
+            for server, table in directory.view.items():
+                if table.keys() != self.registered.get(server, {}).keys():
+                    return f"{name} sees {len(table)} of {server}, not {len(self.registered.get(server, {}))}"
+        return ""
 
     def leader(self, server: str) -> list[Instance]:
         """The instance that was elected last; nobody, where there was no election."""

@@ -42,6 +42,8 @@ class Link:
     twice: float = 0.0
     shuffle: float = 0.0
     rate: int | None = None
+    queue: int | None = None
+    """How many bytes may wait for `rate`; a frame that comes on top is lost. None: as many as come."""
 
     def __post_init__(self) -> None:
         for name, chance in (("loss", self.loss), ("twice", self.twice), ("shuffle", self.shuffle)):
@@ -282,6 +284,10 @@ class Pipe(Generic[T]):
             fate.shuffled = True
         if fate.rate is not None:
             fate.size = sum(map(len, parts))
+            waits = (path.busy_until - kernel.now) * fate.rate // NANOSECONDS
+            if link.queue is not None and waits > link.queue:
+                kernel.trace.record(self.src, self.dst, "overflow", *parts)
+                return False
         if fate.shuffled:
             fate.delay += self._displacement(ordinal, fate.delay)
         for _ in range(fate.copies):
@@ -469,16 +475,17 @@ class Network:
         if src == dst:
             return Link(LOOPBACK)
         for ends, link in reversed(self._links):
-            if self._meant(ends, src, dst):
+            if self.meant(ends, src, dst):
                 return link
         return Link()
 
     def rules_between(self, src: str, dst: str) -> tuple[Rule, ...]:
         if src == dst:
             return ()
-        return tuple(rule for rule in self._rules.values() if self._meant(rule.ends, src, dst))
+        return tuple(rule for rule in self._rules.values() if self.meant(rule.ends, src, dst))
 
-    def _meant(self, ends: Ends, src: str, dst: str) -> bool:
+    def meant(self, ends: Ends, src: str, dst: str) -> bool:
+        """Whether `ends` means the direction from `src` to `dst`."""
         if self._matches(ends.src, src) and self._matches(ends.dst, dst):
             return True
         return ends.both and self._matches(ends.src, dst) and self._matches(ends.dst, src)

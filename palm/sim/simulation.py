@@ -6,30 +6,30 @@ begins), and the healed one, in which liveness is judged.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Callable
 
-from palm.errors import BadRequest, HarnessError, ScenarioError
+from palm.errors import BadRequest, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.sim import sandbox
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
-from palm.sim.history import History
+from palm.sim.history import EntryKind, History
 from palm.sim.judge import judge, overall
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Drained, Registered
-from palm.sim.scenario.payloads import payloads
+from palm.sim.scenario.expectations import Converged, Drained, Registered
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
+from palm.sim.server_files import load_class
 from palm.sim.steps import Script
 
 NS = 1_000_000_000
+LOOK = NS // 20
+"""How often views are compared, where a scenario asks for it."""
 TAIL = 2 * NS
 """What runs on after the last job and the last step: answers on their way, and the word that a job is over."""
 
@@ -73,8 +73,7 @@ class _Run:
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
         self._script = Script(scenario.script, self._cluster, zones, seed)
         self._loads = [
-            Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
-            for job in scenario.load
+            Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
 
     def _build_network(self) -> None:
@@ -86,7 +85,7 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = _load_class(block, self._scenario.name)
+            make = load_class(block.run.file, block.run.class_name)
             try:
                 self._cluster.add_server(
                     ServerSpec(
@@ -96,6 +95,8 @@ class _Run:
                         functions=block.served or (),
                         service=block.service,
                         options=_options(name, block),
+                        port=block.port,
+                        start_ns=block.start_ns,
                     )
                 )
             except BadRequest as error:
@@ -106,13 +107,33 @@ class _Run:
     def run(self) -> Result:
         begin = time.perf_counter()
         self._script.begin()
-        clients: dict[str, list[Load]] = {}
-        for load in self._loads:
-            clients.setdefault(load.job.client, []).append(load)
-        for place, loads in clients.items():
-            self._cluster.client(f"client@{place}", place, _starter(loads))
+        self._start_clients()
+        if any(isinstance(check, Converged) for check in self._scenario.expect.eventually):
+            self._look_at_views("")
         self._run_phases()
         return self._result(time.perf_counter() - begin)
+
+    def _start_clients(self) -> None:
+        """Jobs of one host share a client, but those that have several, or that start later."""
+        clients: dict[tuple[str, str, int], list[Load]] = {}
+        for load in self._loads:
+            job = load.job
+            name = f"client@{job.client}" + (f"/{load.name}" if job.clients > 1 or job.start_ns else "")
+            clients.setdefault((name, job.client, job.start_ns), []).append(load)
+        for (name, place, start_ns), loads in clients.items():
+            start = partial(self._cluster.client, name, place, _starter(loads))
+            if start_ns:
+                self._kernel.call_at(start_ns, start)
+            else:
+                start()
+
+    def _look_at_views(self, seen: str) -> None:
+        """Note each change between views that agree with the registry and views that do not."""
+        behind = self._cluster.behind()
+        if bool(behind) != bool(seen) or self._kernel.now == 0:
+            kind = EntryKind.DIVERGED if behind else EntryKind.CONVERGED
+            self._cluster.recorder.add(kind, detail=behind)
+        self._kernel.call_at(self._kernel.now + LOOK, partial(self._look_at_views, behind))
 
     def close(self) -> None:
         self._cluster.world.close()
@@ -132,7 +153,7 @@ class _Run:
         last = 0
         active = self._script.intervals()
         for check in self._scenario.expect.eventually:
-            if isinstance(check, Registered | Drained) and check.within_ns is not None:
+            if isinstance(check, Registered | Drained | Converged) and check.within_ns is not None:
                 begin = active[check.after][-1].end if check.after in active else 0
                 last = max(last, begin + check.within_ns)
         return last
@@ -143,9 +164,11 @@ class _Run:
         history = History(
             entries=self._cluster.recorder.entries,
             end_ns=self._kernel.now,
+            seed=self._seed,
             active=self._script.intervals(),
             touched=self._script.touched(),
-            counts={load.job.id: load.ledger for load in self._loads},
+            counts={load.name: load.ledger for load in self._loads},
+            sizes=self._cluster.sizes,
             left_open=self._cluster.left_open(),
         )
         checks = tuple(judge(self._scenario, history))
@@ -180,22 +203,3 @@ def _options(name: str, block: ServerBlock) -> dict[str, int]:
                 f"world.servers.{name}.options: {option!r} is not one of {', '.join(known)}, each a whole number"
             )
     return {option: value for option, value in block.options.items() if isinstance(value, int)}
-
-
-def _load_class(block: ServerBlock, scenario: str) -> Callable[[], object]:
-    """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
-    path: Path = block.run.file
-    module_name = f"palm_scenario_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None, "the loader has found the file"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is shown as one error
-        raise ScenarioError(f"{scenario}: {path} does not load: {type(error).__name__}: {error}") from error
-    sandbox.adopt(module)
-    found: Callable[[], object] | None = getattr(module, block.run.class_name, None)
-    if not callable(found):
-        raise HarnessError(f"{path} has lost its class {block.run.class_name} since the scenario was read")
-    return found

@@ -7,7 +7,16 @@ from typing import Callable, Mapping
 
 from palm.sim.cluster import Cluster, Instance
 from palm.sim.draws import Key
-from palm.sim.history import Entry, Interval
+from palm.sim.faults import (
+    Done,
+    crash_registry,
+    do_to_processes,
+    do_to_registry,
+    freeze_registry,
+    reset_links,
+    restart_registry,
+)
+from palm.sim.history import Entry, Interval, is_of
 from palm.sim.network import Rule
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import (
@@ -22,6 +31,7 @@ from palm.sim.scenario.names import (
     Servers,
     Subject,
     Target,
+    TheRegistry,
 )
 from palm.sim.scenario.script import After, At, Step, When
 
@@ -39,6 +49,7 @@ class Script:
         self._started: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._touched: dict[str, int] = {}
+        self._touching: dict[str, Callable[[], int]] = {}
         self._subjects: dict[str, list[Instance]] = {}
         self._counts: dict[str, int] = {}
         self._frozen: dict[str, list[Instance]] = {}
@@ -71,6 +82,7 @@ class Script:
 
     def touched(self) -> dict[str, int]:
         counts = dict(self._touched)
+        counts.update({step: touched() for step, touched in self._touching.items()})
         for step, rule in self._rules.items():
             counts[step] = rule.bitten
         return counts
@@ -97,7 +109,7 @@ class Script:
             return False
         if trigger.server is not None and entry.server != trigger.server:
             return False
-        if trigger.job is not None and entry.job != trigger.job:
+        if trigger.job is not None and not is_of(entry.job, trigger.job):
             return False
         return trigger.during is None or (trigger.during in self._started and trigger.during not in self._ended)
 
@@ -108,6 +120,15 @@ class Script:
         self._started[step.id] = now
         action = step.action
         match action:
+            case actions.Crash(who=TheRegistry(leader=True)):
+                self._follow(step, do_to_registry(actions.ChangeLeader(), self._cluster))
+            case actions.Crash(who=TheRegistry()):
+                self._follow(step, crash_registry(self._cluster))
+            case actions.Restart(who=TheRegistry()):
+                self._follow(step, restart_registry(self._cluster))
+                self._end_crash_of_registry()
+            case actions.Freeze(who=TheRegistry()):
+                self._follow(step, freeze_registry(self._cluster, step.id, action.for_ns))
             case actions.Heal():
                 self._heal_links(step, action)
             case actions.Crash():
@@ -124,17 +145,16 @@ class Script:
                 self._end_deaths(step, who)
             case actions.Freeze():
                 self._freeze(step, self._who(step, action.who, subjects), action.for_ns)
-            case actions.RegistryDown():
-                registry = self._cluster.registry
-                before = registry.bitten.get("down", 0)
-                registry.down()
-
-                def up() -> None:
-                    registry.up()
-                    self._touched[step.id] = registry.bitten.get("down", 0) - before
-
-                self._lasts(step, action.for_ns, up)
+            case _ if isinstance(action, actions.OnProcesses):
+                self._follow(step, do_to_processes(action, self._who(step, action.who, subjects), self._cluster))
+            case _ if isinstance(action, actions.OnRegistry):
+                self._follow(step, do_to_registry(action, self._cluster))
+            case actions.Reset():
+                self._follow(step, reset_links(action, self._cluster))
+            case actions.Scale():
+                self._touched[step.id] = self._cluster.scale(action.server, action.to)
             case _:
+                assert isinstance(action, actions.OnLink), action
                 network = self._cluster.world.network
                 rule = self._rules[step.id] = network.lay(action.link, action.rule(), step.id)
                 self._lasts(step, action.for_ns, lambda: network.lift(rule) if rule.active else None)
@@ -143,6 +163,18 @@ class Script:
         for other in self._steps:
             if isinstance(other.trigger, After) and other.trigger.step == step.id:
                 self._kernel.call_at(now + other.trigger.plus_ns, lambda other=other: self._do(other, []))  # type: ignore[misc]  # bound
+
+    def _follow(self, step: Step, done: Done) -> None:
+        """Keep in mind how it ends, and whom to ask what it touched."""
+        self._touching[step.id] = done.touched
+        if done.undo is not None:
+            self._lasts(step, done.for_ns, done.undo)
+
+    def _end_crash_of_registry(self) -> None:
+        for step in self._steps:
+            is_crash = isinstance(step.action, actions.Crash) and isinstance(step.action.who, TheRegistry)
+            if is_crash and step.id in self._started:
+                self._ended.setdefault(step.id, self._kernel.now)
 
     def _lasts(self, step: Step, duration: int | None, undo: Callable[[], None]) -> None:
         self._undo[step.id] = undo

@@ -284,7 +284,7 @@ MISTAKES = [
     ("instances: 3", "instances: 3\n      memory: durable", "x.yaml:15: world.servers.count.memory: expected a kind of memory, found 'durable' (durable is not supported by this version)"),
     ("instances: 3", "instances: 3\n      workers: 4", "x.yaml:15: world.servers.count.workers: workers is not supported by this version"),
     ("name: small", "name: small\nruns: {worlds: [real]}", "x.yaml:3: runs.worlds[0]: expected a world, found 'real' (real is not supported by this version)"),
-    ('between: "* <-> *"', '{between: "* <-> *", queue: 1MiB}', "x.yaml:17: links[0].queue: queue is not supported by this version"),
+    ('between: "* <-> *"', '{between: "* <-> *", queue: 1MiB}', "x.yaml:17: links[0].queue: a queue is what waits for a link's rate: give the link a rate too"),
     ('link: "one -> two"', 'link: "one -> registry.leader"', "x.yaml:27: script[0].link: expected a link such as one -> two or zone:a <-> registry, found 'one -> registry.leader' (registry.leader is not supported by this version"),
     ("route: [clean.line, count.words]", "route: [clean.line, [[count.words]]]", "x.yaml:21: load[0].route: a fork of a route has 2 to 64 branches, this one has 1"),
     ("route: [clean.line, count.words]", "route: [clean.line, [count.words]]", "x.yaml:21: load[0].route[1][0]: expected a list, each item a stage such as clean.line"),

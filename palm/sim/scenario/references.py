@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Collection, NoReturn
 from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
-from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, RegistryDown, Restart
-from palm.sim.scenario.expectations import Bounded, Check, InOrder, Sighting
+from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, OnProcesses, OnRegistry, Reset, Restart, Scale
+from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
 from palm.sim.scenario.names import (
     REGISTRY,
     HalfOf,
@@ -23,6 +23,7 @@ from palm.sim.scenario.names import (
     SameAs,
     Subject,
     Target,
+    TheRegistry,
 )
 from palm.sim.scenario.script import (
     EVENTS_OF_A_JOB,
@@ -70,6 +71,7 @@ class _Names:
 
     def __init__(self, scenario: Scenario) -> None:
         world = scenario.world
+        self.members = world.registry.members
         self.hosts = world.hosts
         self.servers = world.servers
         self.zones = list(dict.fromkeys(host.zone for host in world.hosts.values() if host.zone is not None))
@@ -130,15 +132,18 @@ class _Names:
             case When() as when:
                 self.check_when(when, at(node, "when"))
         match step.action:
-            case Crash(who=who) | Restart(who=who) | Freeze(who=who):
-                self.check_target(who, step, at(node, "who"))
-            case RegistryDown() | Heal(link=None):
+            case Scale(server=server):
+                self.known("server", server, self.servers, at(node, "server"))
+            case Heal(link=None):
                 pass
-            case Heal(link=Ends() as link):
+            case _ if isinstance(step.action, OnProcesses):
+                self.check_target(step.action.who, step, at(node, "who"))
+            case Heal(link=Ends() as link) | Reset(link=link):
                 self.check_link(link, at(node, "link"))
-            case on_link:
-                assert isinstance(on_link, OnLink), on_link
-                self.check_link(on_link.link, at(node, "link"))
+            case _ if isinstance(step.action, OnLink):
+                self.check_link(step.action.link, at(node, "link"))
+            case _:
+                assert isinstance(step.action, OnRegistry), step.action
 
     def check_when(self, when: When, node: Node) -> None:
         if when.server is not None:
@@ -180,10 +185,19 @@ class _Names:
                 self.known("zone", zone, self.zones, node)
             case SameAs(step=other):
                 self.known("step", other, self.steps, node)
-                if not isinstance(self.steps[other].action, Crash | Restart | Freeze):
+                if not isinstance(self.steps[other].action, OnProcesses):
                     node.refuse("a step that was done to processes", f" ({other} is a {self.steps[other].do})")
+            case TheRegistry(leader=leader):
+                self.check_registry(leader, step, node)
             case Subject():
                 self.check_subject(step, node)
+
+    def check_registry(self, leader: bool, step: Step, node: Node) -> None:
+        if not isinstance(step.action, Crash | Freeze | Restart) or (leader and not isinstance(step.action, Crash)):
+            ways = "crash" if leader else "crash, restart or freeze"
+            node.refuse("instances of a server", f" (what can be done to it is {ways}, and the actions registry.*)")
+        if leader and self.members == 1:
+            node.refuse("another target", " (a registry of one member has no other leader; see world.registry.members)")
 
     def check_subject(self, step: Step, node: Node) -> None:
         if not isinstance(step.trigger, When):
@@ -207,6 +221,10 @@ class _Names:
                 self.check_named(one, node)
                 if isinstance(one, InOrder) and not self.jobs[one.job].ordered:
                     at(node, "job").refuse("a job with ordered: true", " (no other promises an order)")
+                if isinstance(one, PerKeyOrder) and not self.jobs[one.job].ordered:
+                    at(node, "job").refuse("a job with ordered: true", " (no other promises an order)")
+                if isinstance(one, DeadlineHonest) and self.jobs[one.job].deadline_ns is None:
+                    at(node, "job").refuse("a job with a deadline", f" ({one.job} has none)")
 
     def check_named(self, one: Check | Sighting, node: Node) -> None:
         """Jobs, servers and steps that a check or sighting names, by the names of its fields."""

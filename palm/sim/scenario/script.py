@@ -15,7 +15,7 @@ from palm.sim.scenario.yaml_strict import Node, Table
 EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event", "elected")
 EVENTS_NOT_YET = frozenset({"mark"})
 EVENTS_OF_A_JOB = frozenset({"sent", "delivered", "handling", "answered"})
-EVENTS_OF_AN_INSTANCE = frozenset({"handling", "answered", "registered", "lease-expired", "elected"})
+EVENTS_OF_AN_INSTANCE = frozenset({"handling", "answered", "registered", "lease-expired", "elected", "watch-event"})
 """Those whose subject (`that`) is an instance of a server."""
 
 
