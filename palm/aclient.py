@@ -63,6 +63,13 @@ class AsyncClient:
             max_payload_bytes=max_payload_bytes,
         )
 
+    @classmethod
+    def of(cls, session: Session) -> Self:
+        """One more face of a session that others use, too. Closing it is theirs."""
+        client = cls.__new__(cls)
+        client._session = session
+        return client
+
     async def __aenter__(self) -> Self:
         await self.connect()
         return self
@@ -100,6 +107,7 @@ class AsyncClient:
         deadline: float | None = None,
         at_most_once: bool = False,
         window: int | None = None,
+        trace: bytes = b"",
     ) -> Job:
         """Describe a job, as `Client.job` does. Nothing is sent before the results of `submit` are asked for."""
         return self._session.job(
@@ -110,6 +118,7 @@ class AsyncClient:
             deadline=deadline,
             at_most_once=at_most_once,
             window=window,
+            trace=trace,
         )
 
     def submit(
@@ -138,10 +147,18 @@ class AsyncClient:
         job = self.job(payloads, route, ordered=ordered, errors=errors)
         return self.submit(job, timeout=timeout, progress=progress)
 
-    async def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
-        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
+    async def call(
+        self,
+        route: RouteText,
+        payload: bytes,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        trace: bytes = b"",
+    ) -> bytes:
+        """One message, and its result. Raises what became of it instead, as `Client.call` does."""
         await self.connect()
-        return await _perform(lambda open: self._session.call(open, route, payload, timeout))
+        return await _perform(lambda open: self._session.call(open, route, payload, timeout, deadline, trace))
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

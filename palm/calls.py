@@ -1,4 +1,4 @@
-"""Single calls: one standing job for each route and time limit, so that a call costs a message and not a job."""
+"""Single calls: one standing job for each route and trace, so that a call costs a message and not a job."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Answer = Callable[["bytes | PalmError"], None]
 class CallJob:
     """The sink of a standing job. Everything runs on the host's thread."""
 
-    def __init__(self, engine: ClientEngine, route: Route, limit_s: float) -> None:
+    def __init__(self, engine: ClientEngine, route: Route, trace: bytes = b"") -> None:
         self._engine = engine
         self._route = route
         self._waiting: dict[int, Answer] = {}
-        self._early: list[tuple[bytes, Answer]] = []
+        self._early: list[tuple[bytes, Answer, int]] = []
         self._sent = 0
         self.is_ready = False
         self.error: PalmError | None = None
@@ -34,20 +34,28 @@ class CallJob:
             route,
             window=WINDOW,
             window_bytes=1 << 62,
-            deadline=int(limit_s * 1e9),
-            at_most_once=False,
+            trace=trace,
         )
 
-    def call(self, payload: bytes, answer: Answer) -> None:
-        """Send it; `answer` gets the result, or the error in its place."""
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and not self._early
+
+    def end(self) -> None:
+        """Nobody will call any more."""
+        self._engine.source_ended(self.number)
+
+    def call(self, payload: bytes, answer: Answer, expires: int) -> None:
+        """Send it; `answer` gets the result, or the error in its place: at the latest when host time is `expires`,
+        once the route is there."""
         if self.error is not None:
             answer(self.error)
         elif not self.is_ready:
-            self._early.append((payload, answer))
+            self._early.append((payload, answer, expires))
         else:
             self._waiting[self._sent] = answer
             self._sent += 1
-            self._engine.offer(self.number, [payload])
+            self._engine.offer(self.number, [payload], max(1, expires - self._engine.host.now()))
 
     def forget(self, answer: Answer) -> None:
         """A caller has given up: what never went out need not; an answer to what did finds nobody."""
@@ -58,8 +66,8 @@ class CallJob:
     def ready(self) -> None:
         self.is_ready = True
         early, self._early = self._early, []
-        for payload, answer in early:
-            self.call(payload, answer)
+        for payload, answer, expires in early:
+            self.call(payload, answer, expires)
 
     def demand(self, count: int) -> None:
         """Calls come when they come."""
@@ -88,7 +96,7 @@ class CallJob:
 
     def ended(self, error: PalmError | None) -> None:
         self.error = error or PalmError("the client was closed during the call")
-        waiting = [answer for _, answer in self._early] + list(self._waiting.values())
+        waiting = [answer for _, answer, _ in self._early] + list(self._waiting.values())
         self._early, self._waiting = [], {}
         self._engine.close(self.number)
         for answer in waiting:

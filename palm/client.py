@@ -61,6 +61,13 @@ class Client:
             max_payload_bytes=max_payload_bytes,
         )
 
+    @classmethod
+    def of(cls, session: Session) -> Self:
+        """One more face of a session that others use, too. Closing it is theirs."""
+        client = cls.__new__(cls)
+        client._session = session
+        return client
+
     def __enter__(self) -> Self:
         self.connect()
         return self
@@ -94,11 +101,13 @@ class Client:
         deadline: float | None = None,
         at_most_once: bool = False,
         window: int | None = None,
+        trace: bytes = b"",
     ) -> Job:
         """Describe a job: `payloads`, any iterable of bytes, along `route`, a list of `"server.function"`.
 
         Nothing is sent before `submit`. `ordered`: results in the order sent. `errors`: see `Job`. `deadline`: seconds
-        that each message has from its first sending. `window`: messages under way at one time.
+        that each message has from its first sending. `window`: messages under way at one time. `trace`: 16 bytes
+        that handlers and logs see with each message.
         """
         return self._session.job(
             payloads,
@@ -108,6 +117,7 @@ class Client:
             deadline=deadline,
             at_most_once=at_most_once,
             window=window,
+            trace=trace,
         )
 
     def submit(
@@ -144,16 +154,25 @@ class Client:
         job = self.job(payloads, route, ordered=ordered, errors=errors)
         return self.submit(job, timeout=timeout, progress=progress)
 
-    def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
-        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s)."""
+    def call(
+        self,
+        route: RouteText,
+        payload: bytes,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        trace: bytes = b"",
+    ) -> bytes:
+        """One message, and its result. Raises what became of it instead; `WaitTimeout` after `timeout` (60 s), or,
+        where that is sooner, `DeadlineExpired` after `deadline`: no stage begins with it later than that."""
         session = self._session
         if not session.is_connected:
             self.connect()
         if session.has_jobs:
             gate = session.world.gate()
-            return _perform(session.call(gate.open, route, payload, timeout), gate)
+            return _perform(session.call(gate.open, route, payload, timeout, deadline, trace), gate)
         with session.world.turn() as gate:
-            return _perform(session.call(gate.open, route, payload, timeout), gate)
+            return _perform(session.call(gate.open, route, payload, timeout, deadline, trace), gate)
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Job:
         window: int = 1024,
         window_bytes: int = 64 * 1024 * 1024,
         max_payload_bytes: int = 32 * 1024 * 1024,
+        trace: bytes = b"",
     ) -> None:
         if errors not in ("raise", "yield", "skip"):
             raise ValueError(f"errors is {errors!r}; it takes 'raise', 'yield' or 'skip'")
@@ -69,6 +70,7 @@ class Job:
         self.window = window
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
+        self.trace = trace
         self.number: int | None = None
         self.was_submitted = False
         self.is_ready = False
@@ -113,6 +115,7 @@ class Job:
             window_bytes=self.window_bytes,
             deadline=None if self.deadline_s is None else int(self.deadline_s * 1e9),
             at_most_once=self.at_most_once,
+            trace=self.trace,
         )
 
     def pop(self) -> Outcome | None:
@@ -359,7 +362,8 @@ def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmErro
     elif status == Status.EXPIRED:
         error = DeadlineExpired(f"message {sequence} to {where}: its deadline passed before its result came")
     elif status == Status.DEAD_LETTERED:
-        why = decode_failure(payload).text if payload else "the instances that took it died, or none answered"
+        failure = payload if isinstance(payload, Failure) else decode_failure(payload)
+        why = failure.text or "the instances that took it died, or none answered"
         error = DeadLettered(f"message {sequence} to {where}: its attempts are used up ({why})")
     elif status == Status.CANCELLED:
         error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")

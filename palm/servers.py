@@ -9,7 +9,11 @@ from __future__ import annotations
 import logging
 from typing import Literal, Sequence
 
+from palm import nested
+from palm.core.names import check_name
+from palm.core.route import RouteText
 from palm.runtime.envelope import Envelope, current
+from palm.runtime.inside import inside_of
 
 
 class RegisteredServer:
@@ -32,6 +36,26 @@ class RegisteredServer:
     def log(self) -> logging.Logger:
         """A logger named after the class."""
         return logging.getLogger(type(self).__name__)
+
+    def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
+        """One message to other servers (`"server.function"`, or a list of them), and its result; raises what became of
+        it instead. Blocks this function, and nothing else of the process.
+
+        The message has what is left of the deadline of the one at hand, and its trace id. `WaitTimeout` after `timeout`
+        (60 s) says where it was last seen: a server of one instance that calls itself gets no answer, as its plain
+        functions run one at a time.
+        """
+        return nested.call(self, route, payload, timeout)
+
+    async def acall(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
+        """`call`, for `async def` functions."""
+        return await nested.acall(self, route, payload, timeout)
+
+    def mark(self, name: str) -> None:
+        """Say that the code is at a place called `name`: one line of the log, and in the simulator an event of the
+        run's ledger, for which a scenario's step can wait (`when: {event: mark, name: NAME}`)."""
+        inside_of(self).marks(check_name("mark", name))
+        self.log.info("mark %s", name)
 
 
 class ButterflyServer(RegisteredServer):

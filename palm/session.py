@@ -7,7 +7,6 @@ awaiting a future. `open` is the gate's own: any thread may call it, and a step 
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from typing import Any, AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence, TypeVar
@@ -23,6 +22,12 @@ from palm.runtime.portal import World
 from palm.runtime.survey import Standing, survey
 
 CALL_S = 60.0
+
+SLACK = 1.05
+"""A call's message may live this much longer than its caller waits: the caller's own error says more."""
+
+STANDING_CALLS = 64
+"""Routes and traces whose standing jobs are kept while nobody calls."""
 
 CLOSED_S = 10.0
 """A host's thread that does not answer for this long is gone."""
@@ -87,6 +92,13 @@ def check_seconds(name: str, value: float | None) -> float | None:
     return value
 
 
+def check_trace(trace: bytes) -> bytes:
+    """`trace` itself, when it is a trace id or empty; else `BadRequest`."""
+    if not isinstance(trace, bytes) or len(trace) not in (0, 16):
+        raise BadRequest(f"trace is {trace!r:.80}; 16 bytes are needed, or none")
+    return trace
+
+
 class Session:
     """One client's connection, jobs and calls. Safe to use from several threads."""
 
@@ -112,7 +124,7 @@ class Session:
         self._begun = False
         self._connecting: list[Open] = []
         self._jobs: dict[int, Job] = {}
-        self._calls: dict[tuple[Route, float], CallJob] = {}
+        self._calls: dict[tuple[Route, bytes], CallJob] = {}
         self._latest: Job | None = None
         self.is_closed = False
 
@@ -175,6 +187,7 @@ class Session:
         deadline: float | None,
         at_most_once: bool,
         window: int | None,
+        trace: bytes,
     ) -> Job:
         """Describe a job. Nothing is sent before `start`."""
         self._latest = Job(
@@ -187,6 +200,7 @@ class Session:
             window=window or self._window,
             window_bytes=self._window_bytes,
             max_payload_bytes=self._max_payload_bytes,
+            trace=check_trace(trace),
         )
         return self._latest
 
@@ -208,11 +222,25 @@ class Session:
     def forget(self, job: Job) -> None:
         self._jobs.pop(id(job), None)
 
-    def call(self, open: Open, route: RouteText, payload: bytes, timeout: float | None) -> Steps[bytes]:
-        """One message, and its result; raises what became of it instead."""
+    def call(
+        self,
+        open: Open,
+        route: RouteText,
+        payload: bytes,
+        timeout: float | None,
+        deadline: float | None = None,
+        trace: bytes = b"",
+    ) -> Steps[bytes]:
+        """One message, and its result; raises what became of it instead. With a deadline (seconds), the message ends
+        there as expired, and the caller hears that."""
         stages = parse_route(route)
         self._check_payload(stages, payload)
         limit_s = check_seconds("timeout", timeout) or self.timeout or CALL_S
+        deadline_s = check_seconds("deadline", deadline)
+        if deadline_s is None or deadline_s > SLACK * limit_s:
+            deadline_s = SLACK * limit_s
+        else:
+            limit_s = SLACK * deadline_s + LOOK_S
         ready_s = min(limit_s, self.ready_timeout or limit_s)
         engine = yield from self.connect(open)
         now = engine.host.now
@@ -224,11 +252,12 @@ class Session:
             open()
 
         def start() -> None:
-            calls.append(self._standing_job(engine, stages, limit_s))
-            calls[0].call(payload, answer)
+            calls.append(self._standing_job(engine, stages, check_trace(trace)))
+            calls[0].call(payload, answer, expires)
 
-        self.world.submit(start)
         begin = now()
+        expires = begin + int(deadline_s * 1e9)
+        self.world.submit(start)
         try:
             while not answers:
                 waited_s = (now() - begin) / 1e9
@@ -244,13 +273,21 @@ class Session:
             return value
         raise value
 
-    def _standing_job(self, engine: ClientEngine, route: Route, limit_s: float) -> CallJob:
-        """On the host's thread. Limits are rounded up to a few a route, however many different ones callers name."""
-        deadline_s = 2.0 ** (math.ceil(4 * math.log2(1.05 * limit_s)) / 4)
-        standing = self._calls.get((route, deadline_s))
+    def _standing_job(self, engine: ClientEngine, route: Route, trace: bytes) -> CallJob:
+        """On the host's thread."""
+        standing = self._calls.pop((route, trace), None)
         if standing is None or standing.error is not None:
-            standing = self._calls[route, deadline_s] = CallJob(engine, route, deadline_s)
+            standing = CallJob(engine, route, trace)
+            if len(self._calls) >= STANDING_CALLS:
+                self._end_idle_calls()
+        self._calls[route, trace] = standing  # the latest is the last
         return standing
+
+    def _end_idle_calls(self) -> None:
+        """Where each message has a trace of its own, so have the jobs that call for it."""
+        idle = [key for key, standing in self._calls.items() if standing.is_idle]
+        for key in idle[: 1 + len(self._calls) - STANDING_CALLS]:
+            self._calls.pop(key).end()
 
     def _forget_call(self, calls: list[CallJob], answer: Callable[[bytes | PalmError], None]) -> None:
         try:

@@ -8,7 +8,7 @@ at all (`palm.core.election`).
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Container, Iterable, Sequence
 
 from palm.core.credit import Credit
 from palm.core.effect import Abandon, Drained, Effect, Follow, HangUp, Invoke, Send, Stand
@@ -27,7 +27,7 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.leader import Lead, Outcome
-from palm.core.message import Batch, Instance, Leg, Peer, Pull, Role, Status
+from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pull, Role, Status
 from palm.core.server import ServerNode
 from palm.core.worker import Desk
 
@@ -122,8 +122,8 @@ class ButterflyNode:
                 return self._serve(event, now) + self._of_desk(self.desk.tick(now))
         return self._serve(event, now)
 
-    def held(self) -> list[str]:
-        return self.server.held()
+    def held(self, still_open: Container[JobId] = ()) -> list[str]:
+        return self.server.held(still_open)
 
     # -- the server node ----------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from palm.core.event import (
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
 from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
 from palm.core.links import Link, Links
-from palm.core.message import Batch, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.message import Batch, Exposed, Failure, JobId, Over, Payload, Peer, Pong, Status, results_bytes
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
@@ -105,7 +105,9 @@ class ClientNode:
         identity = JobId(self.peer, self.incarnation, event.number)
         self._next_job = max(self._next_job, event.number + 1)
         window = Window(event.window, event.window_bytes)
-        self.jobs[event.number] = Job(identity, event.route, window, event.deadline, event.at_most_once, now)
+        self.jobs[event.number] = Job(
+            identity, event.route, window, event.deadline, event.at_most_once, now, event.trace
+        )
         effects: list[Effect] = []
         for stage in event.route:
             if stage.server not in self._followed:
@@ -179,7 +181,7 @@ class ClientNode:
         job = self.jobs.get(event.number)
         if job is None or job.ended:
             return []
-        job.accept(event.payloads, now)
+        job.accept(event.payloads, now, event.deadline)
         return self._dispatch(job, now) + self._demand(event.number, job)
 
     def _taken(self, event: Taken) -> list[Effect]:
@@ -231,7 +233,7 @@ class ClientNode:
             if now < job.resume_at:
                 return []
             job.resume_at = None
-        if not job.waiting and not job.suspects:
+        if not job.waiting and not job.suspects and not job.trials:
             return []
         stage = job.route[0]
         links = [
@@ -248,6 +250,8 @@ class ClientNode:
         while job.waiting:
             group = job.waiting.popleft()
             sequences = job.present(group.sequences)
+            if job.trials:
+                sequences = [sequence for sequence in sequences if sequence not in job.trials]
             if not sequences:
                 continue
             if group.before is not None and group.before in links:
@@ -257,14 +261,18 @@ class ClientNode:
             for start in range(0, len(sequences), share):
                 link = min(links, key=_outstanding) if len(links) > 1 else links[0]
                 effects.append(self._depart(job, group, sequences[start : start + share], link, now))
-        return effects + self._dispatch_suspects(job, links, now)
+        effects += self._dispatch_suspects(job, links, now)
+        while job.trials and (trial := job.trials.next(job.rows)) is not None:
+            link = trial.before if trial.before is not None and trial.before in links else min(links, key=_outstanding)
+            effects.append(self._depart(job, trial, trial.sequences, link, now))
+        return effects
 
     def _dispatch_suspects(self, job: Job, links: list[Link], now: int) -> list[Effect]:
         effects: list[Effect] = []
         for link in links:
             while job.suspects and link.instance.peer not in self._quarantine:
                 group = job.suspects.popleft()
-                if job.present(group.sequences):
+                if job.present(group.sequences) and group.sequences[0] not in job.trials:
                     self._quarantine[link.instance.peer] = (job.id.number, group.sequences[0])
                     effects.append(self._depart(job, group, group.sequences, link, now))
         return effects
@@ -310,7 +318,7 @@ class ClientNode:
         job.window.answered(len(sequences))
         self._pauses.pop(identity.number, None)
         effects += self._outcomes(identity.number, job, sequences, payloads, statuses)
-        if job.waiting or job.suspects:
+        if job.waiting or job.suspects or job.trials:
             effects += self._dispatch(job, now)
         effects += self._demand(identity.number, job)
         return effects + self._maybe_over(identity.number, job)
@@ -391,6 +399,8 @@ class ClientNode:
 
     def _heard(self, event: Heard, now: int) -> list[Effect]:
         woken = self._links.heard(event.peer, now)
+        if isinstance(event.control, Exposed):
+            return self._exposed(event.control, now) + (self._dispatch_all(now) if woken else [])
         if isinstance(event.control, Pong) and event.control.in_flight:
             link = self._links.get(event.peer)
             for job in self.jobs.values():
@@ -414,23 +424,21 @@ class ClientNode:
         self._quarantine.pop(event.peer, None)
         # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker
         # hold anything that its leader does not know of.
-        clean = link.instance.draining or link.instance.role == "leader"
+        # And one that was heard of a moment ago has lost its lease, not its life.
+        clean = link.instance.draining or link.instance.role == "leader" or not link.suspected
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):
             if job.route[0].server == event.server:
-                effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], clean)
-            # One that drained has handed over what it had.
-            if not clean and any(stage.server == event.server for stage in job.route[1:]):
-                effects += self._lost_behind(number, job)
+                effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], link, clean)
             effects += self._dispatch(job, now)
             effects += self._demand(number, job)
             effects += self._maybe_over(number, job)
         return effects
 
-    def _lost_flights(self, number: int, job: Job, flights: list[Flight], clean: bool) -> list[Effect]:
+    def _lost_flights(self, number: int, job: Job, flights: list[Flight], link: Link, clean: bool) -> list[Effect]:
         """These flights were with an instance that is gone: send them to another, the suspects one by one."""
-        dead: list[int] = []
+        effects: list[Effect] = []
         unknown: list[int] = []
         for flight in flights:
             left = job.recall(flight)
@@ -441,25 +449,55 @@ class ClientNode:
                 job.waiting.append(Waiting(left, flight.attempt + 1, flight.expires))
                 continue
             for sequence in left:
-                deaths = job.deaths[sequence] = job.deaths.get(sequence, 0) + 1
-                if deaths >= MAX_DEATHS:
-                    dead.append(sequence)
+                dead = job.died_with(sequence, link.instance.server, link.instance.peer) or []
+                if len(dead) >= MAX_DEATHS:
+                    effects += self._bury(number, job, sequence, link.instance.server, dead, flight.attempt)
                 else:
                     job.suspects.append(Waiting([sequence], flight.attempt + 1, flight.expires))
-        return self._end(number, job, dead, Status.DEAD_LETTERED) + self._end(number, job, unknown, Status.UNKNOWN_FATE)
+        return effects + self._end(number, job, unknown, Status.UNKNOWN_FATE)
 
-    def _lost_behind(self, number: int, job: Job) -> list[Effect]:
-        """An instance of a later stage is gone; which messages it held, nobody knows. Ask for all again: the stages
-        before it answer from memory, and drop what still runs."""
-        unknown: list[int] = []
-        for flight in job.flights():
-            link = flight.link
-            left = job.recall(flight)
-            if job.at_most_once:
-                unknown += left
-            else:
-                job.waiting.append(Waiting(left, flight.attempt + 1, flight.expires, link))
-        return self._end(number, job, unknown, Status.UNKNOWN_FATE)
+    def _exposed(self, word: Exposed, now: int) -> list[Effect]:
+        """A stage has sent messages on to an instance that is gone. What of them has not ended is asked for again: the
+        stages before answer from memory, and drop what still runs. The word may be lost: then the retry time ends."""
+        number = word.number
+        job = self.jobs.get(number)
+        if job is None or job.ended or job.id.incarnation != word.incarnation:
+            return []
+        if not any(stage.server == word.server for stage in job.route[1:]):
+            return []
+        left = job.present(word.sequences)
+        if job.at_most_once:
+            effects = self._end(number, job, left, Status.UNKNOWN_FATE)
+        elif not word.suspect:
+            for group in job.take_back(left):
+                group.attempt += 1
+                job.waiting.append(group)
+            effects = []
+        else:
+            effects = self._suspect(number, job, word, left)
+        return effects + self._dispatch(job, now) + self._demand(number, job) + self._maybe_over(number, job)
+
+    def _suspect(self, number: int, job: Job, word: Exposed, sequences: list[int]) -> list[Effect]:
+        effects: list[Effect] = []
+        for sequence in sequences:
+            dead = job.died_with(sequence, word.server, word.instance)
+            if dead is None:
+                continue
+            flight = job.rows[sequence]
+            if len(dead) >= MAX_DEATHS:
+                effects += self._bury(number, job, sequence, word.server, dead, flight.attempt)
+                continue
+            job.take_back([sequence])
+            again = Waiting([sequence], flight.attempt + 1, flight.expires, flight.link)
+            job.trials.add(sequence, again, len(dead))
+        return effects
+
+    def _bury(self, number: int, job: Job, sequence: int, server: str, dead: list[Peer], attempt: int) -> list[Effect]:
+        """A dead letter, with the evidence."""
+        function = next((stage.function for stage in job.route if stage.server == server), "")
+        text = f"{len(dead)} instances of {server} died while they had this message: {', '.join(dead)}"
+        failure = Failure("WORKER_LOST", "WorkerLost", text, "", server, function, dead[-1], attempt)
+        return self._outcomes(number, job, [sequence], [failure], [Status.DEAD_LETTERED])
 
     def _bounced(self, event: Bounced, now: int) -> list[Effect]:
         """It certainly did not arrive: another instance may have it at once, this one is suspect."""
@@ -503,7 +541,9 @@ class ClientNode:
         left = job.recall(flight)
         attempt = flight.attempt + 1
         if attempt > MAX_ATTEMPTS and not working:
-            return self._end(number, job, left, Status.DEAD_LETTERED)
+            text = f"no answer to {MAX_ATTEMPTS} sendings, while every instance of the route was idle"
+            failures: list[Payload] = [Failure("WORKER_LOST", "NoAnswer", text, attempt=MAX_ATTEMPTS)] * len(left)
+            return self._outcomes(number, job, left, failures, [Status.DEAD_LETTERED] * len(left)) if left else []
         job.waiting.append(Waiting(left, attempt, flight.expires, link))
         return []
 

@@ -117,6 +117,8 @@ class Opened:
     deadline: int | None
     """Nanoseconds that each message has, from its first sending."""
     at_most_once: bool
+    trace: bytes = b""
+    """16 bytes that follow its messages through the cluster, or none."""
 
 
 @dataclass(slots=True)
@@ -125,6 +127,8 @@ class Offered:
 
     number: int
     payloads: list[bytes]
+    deadline: int | None = None
+    """Nanoseconds that these have, where it is not the job's."""
 
 
 @dataclass(slots=True)

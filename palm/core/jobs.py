@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Iterable, Sequence
 
 from palm.core.links import Link
-from palm.core.message import Header, JobId, Payload, Status
+from palm.core.message import Header, JobId, Payload, Peer, Status
 from palm.core.route import Route
 from palm.core.share import Gathering, Part
+from palm.core.trials import Trials
 from palm.core.window import Window
 
 RETRY_AFTER = 5_000_000_000
@@ -63,11 +65,18 @@ class Ends:
 
 class Job:
     def __init__(
-        self, job: JobId, route: Route, window: Window, deadline: int | None, at_most_once: bool, now: int
+        self,
+        job: JobId,
+        route: Route,
+        window: Window,
+        deadline: int | None,
+        at_most_once: bool,
+        now: int,
+        trace: bytes = b"",
     ) -> None:
         self.id = job
         self.route = route
-        self.header = Header(job, route, 0, at_most_once)
+        self.header = Header(job, route, 0, at_most_once, trace)
         self.window = window
         self.deadline = deadline
         self.at_most_once = at_most_once
@@ -88,13 +97,15 @@ class Job:
         self.payloads: dict[int, bytes] = {}
         self.waiting: deque[Waiting] = deque()
         self.suspects: deque[Waiting] = deque()
-        self.deaths: dict[int, int] = {}
+        # Instances that died with a message, by their server: one host may take an instance of each stage with it.
+        self.deaths: dict[int, dict[str, list[Peer]]] = {}
+        self.trials: Trials[Waiting] = Trials()
         # What has come of messages that were split, until all of it has.
         self.gathering: dict[int, Gathering[PartEnd]] = {}
         self.gathered_bytes: dict[int, int] = {}
         self.resume_at: int | None = None
         self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
-        self._expiries: deque[tuple[int, Sequence[int]]] = deque()
+        self._expiries: list[tuple[int, int, Sequence[int]]] = []  # a heap
 
     @property
     def in_flight(self) -> int:
@@ -106,12 +117,14 @@ class Job:
         self.floor = next(filter(self.rows.__contains__, range(self.floor, self.sent)), self.sent)
         return self.floor
 
-    def accept(self, payloads: list[bytes], now: int) -> None:
-        """New messages from the source, to be sent."""
+    def accept(self, payloads: list[bytes], now: int, deadline: int | None = None) -> None:
+        """New messages from the source, to be sent; `deadline` where it is not the job's."""
         first = self.sent
         sequences = range(first, first + len(payloads))
         self.sent = sequences.stop
-        expires = None if self.deadline is None else now + self.deadline
+        if deadline is None:
+            deadline = self.deadline
+        expires = None if deadline is None else now + deadline
         nowhere = Flight(None, sequences, 1, 0, expires)
         self.rows.update(dict.fromkeys(sequences, nowhere))
         self.payloads.update(zip(sequences, payloads, strict=True))
@@ -121,7 +134,7 @@ class Job:
         self.demanded -= len(payloads)
         self.waiting.append(Waiting(sequences, 1, expires))
         if expires is not None:
-            self._expiries.append((expires, sequences))
+            heappush(self._expiries, (expires, first, sequences))
 
     def depart(self, group: Waiting, sequences: Sequence[int], link: Link, now: int) -> Flight:
         """These of the group are sent to that peer now."""
@@ -215,6 +228,14 @@ class Job:
                 self.rows[sequence] = nowhere
         return list(groups.values())
 
+    def died_with(self, sequence: int, server: str, instance: Peer) -> list[Peer] | None:
+        """That instance is dead, and had the message: all of its server that had it. None where that was known."""
+        dead = self.deaths.setdefault(sequence, {}).setdefault(server, [])
+        if instance in dead:
+            return None
+        dead.append(instance)
+        return dead
+
     def flights(self) -> list[Flight]:
         """All that are under way, oldest attempt level first."""
         return [flight for level in self._retries for flight in level if flight.left]
@@ -228,7 +249,7 @@ class Job:
             if level and (first is None or level[0].due < first):
                 first = level[0].due
         while self._expiries and not self._expiries_alive():
-            self._expiries.popleft()
+            heappop(self._expiries)
         if self._expiries and (first is None or self._expiries[0][0] < first):
             first = self._expiries[0][0]
         return first
@@ -253,9 +274,9 @@ class Job:
         """The messages whose deadline has passed and that have not ended."""
         late: list[int] = []
         while self._expiries and self._expiries[0][0] <= now:
-            late += self.present(self._expiries.popleft()[1])
+            late += self.present(heappop(self._expiries)[2])
         return late
 
     def _expiries_alive(self) -> bool:
-        sequences = self._expiries[0][1]
+        sequences = self._expiries[0][2]
         return sequences[-1] >= self.floor and any(sequence in self.rows for sequence in sequences)

@@ -110,7 +110,7 @@ class Memory:
         return self._rows.get(sequence, b"") is None
 
     def went(self, sequences: Sequence[int], peer: Peer) -> None:
-        """Its answer was sent to `peer`, one of several that could take it: a repeat goes there too."""
+        """Its answer was sent to `peer`: a repeat goes there too, and it is named when that peer dies."""
         self._went.update(dict.fromkeys(filter(self._rows.__contains__, sequences), peer))
 
     def note_parts(self, parts: Sequence[int]) -> None:
@@ -134,6 +134,10 @@ class Memory:
 
     def went_to(self, sequence: int) -> Peer | None:
         return self._went.get(sequence)
+
+    def exposed_to(self, peer: Peer) -> list[int]:
+        """The messages of which anything went to `peer` last, in order; the client knows which of them have ended."""
+        return sorted({int(item) for item, went in self._went.items() if went == peer})
 
 
 def _drop(rows: dict[int, Any], sequences: Iterable[int]) -> None:

@@ -255,7 +255,20 @@ class Pull(NamedTuple):
     credit: int
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull
+class Exposed(NamedTuple):
+    """From a stage to the client: these of its messages went on from here to an instance that is gone without having
+    drained. Each may have been lost there, or be further on, or have ended. A hint: it may itself be lost."""
+
+    incarnation: int
+    number: int
+    server: str
+    instance: Peer
+    sequences: tuple[int, ...]
+    suspect: bool
+    """One of them may be what ended it. A leader runs nothing itself: what it had is not suspect."""
+
+
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed
 
 PROTOCOL_VERSION = 1
 

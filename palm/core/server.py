@@ -7,7 +7,7 @@ nothing else: a message is the client's, and the client sends it again when this
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Container, Sequence
 
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Send, Tell
 from palm.core.event import (
@@ -29,6 +29,7 @@ from palm.core.memory import Memory
 from palm.core.message import (
     PROTOCOL_VERSION,
     Batch,
+    Exposed,
     Failure,
     Header,
     Hello,
@@ -52,6 +53,9 @@ FORGET_SILENT_CALLER = 30_000_000_000
 
 OVER_REMEMBERED = 4_096
 """Jobs that are over and still known as such: enough that a late copy of one of their messages is not run."""
+
+EXPOSED_AT_ONCE = 4_096
+"""Messages named in one word to their client."""
 
 _Row = tuple[JobId, int, int]
 
@@ -147,7 +151,8 @@ class ServerNode:
                 return self._instance_up(event, now)
             case InstanceDown():
                 self._sent_since_pong.pop(event.peer, None)
-                return self._links.remove(event.peer, event.server) + self._unpark(event.server, now)
+                exposed = self._exposed(event)
+                return [*exposed, *self._links.remove(event.peer, event.server), *self._unpark(event.server, now)]
             case Listed():
                 self._listed.add(event.server)
                 return self._unpark(event.server, now)
@@ -179,9 +184,13 @@ class ServerNode:
     def has_dialed(self, peer: Peer) -> bool:
         return peer in self._links
 
-    def held(self) -> list[str]:
-        """What it holds for jobs, in words: nothing once all of them are over."""
-        held = [f"remembers {len(memory)} messages of job {key[0].number}" for key, memory in self._memories.items()]
+    def held(self, still_open: Container[JobId] = ()) -> list[str]:
+        """What it holds for jobs, but for those that are open, in words: nothing once all others are over."""
+        held = [
+            f"remembers {len(memory)} messages of job {key[0].number}"
+            for key, memory in self._memories.items()
+            if key[0] not in still_open
+        ]
         return held + ([f"holds {self._parked_items} answers back"] if self._parked_items else [])
 
     # -- links --------------------------------------------------------------------------------------------------------
@@ -590,7 +599,7 @@ class ServerNode:
         server = batch.header.target.server
         links = self._links.of(server)
         if any(link.instance.kind == SINK for link in links.values()):
-            return self._to_sink(batch, links, now)
+            return self._to_sink(memory, batch, links, now)
         peer = (
             before
             if before is not None and before in links and links[before].usable
@@ -599,18 +608,34 @@ class ServerNode:
         if peer is None:
             follow = self._follow(server)
             return follow + self._park(server, batch, now)
-        if len(links) > 1:
-            (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
+        (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
         self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
         return [Send(peer, batch)]
 
-    def _to_sink(self, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
+    def _to_sink(self, memory: Memory, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
         """All of a job go to one instance, and wait for it where it is silent: until it is back, or gone."""
         server, function = batch.header.target
         link = meeting_place(batch.header.job, links.values(), function)
         if link is None or server not in self._listed or not link.usable:
             return self._follow(server) + self._park(server, batch, now)
+        (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, link.instance.peer)
         return [Send(link.instance.peer, batch)]
+
+    def _exposed(self, event: InstanceDown) -> list[Effect]:
+        """Tell each client what of its went to an instance that is gone. One that drained has handed over what it
+        had."""
+        link = self._links.get(event.peer)
+        if link is None or link.leaving or link.instance.server != event.server:
+            return []
+        suspect = link.instance.role != "leader" and link.suspected  # who was heard a moment ago has lost a lease only
+        effects: list[Effect] = []
+        for (job, *_), memory in self._memories.items():
+            sequences = memory.exposed_to(event.peer) if job.client in self._callers else []
+            for start in range(0, len(sequences), EXPOSED_AT_ONCE):
+                some = tuple(sequences[start : start + EXPOSED_AT_ONCE])
+                word = Exposed(job.incarnation, job.number, event.server, event.peer, some, suspect)
+                effects.append(Tell(job.client, word))
+        return effects
 
     def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
         """The usable instance of that function with the least before it, by its own last word and what was sent since;

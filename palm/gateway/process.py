@@ -20,7 +20,9 @@ from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
+from palm.net.world import NetWorld
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.inside import Inside, bind
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
 
@@ -93,6 +95,9 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     transport = ZmqTransport(
         new_peer(), TransportSettings(bind_host=ip, advertise_host=options.advertise or None)
     )
+    inside = Inside(
+        lambda name: NetWorld(settings, cluster=options.namespace, name=f"{options.name}-{name}", log=log.info)
+    )
     host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings))
     serving = Serving(
         host,
@@ -108,7 +113,9 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         ),
         log=log.info,
         on_term=getattr(server, "on_term", None),
+        inside=inside,
     )
+    bind(server, inside)
     stop = _on_signals()
     try:
         address = await serving.start()

@@ -99,6 +99,9 @@ class ThreadExecutor:
         self._given += 1
         self._queue.put((pace, run, items, done))
 
+    def waits(self, label: str) -> None:
+        self._paces.setdefault(label, _Pace()).never = True
+
     def _run_inline(
         self, pace: _Pace, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[list[Any]], None]
     ) -> Sequence[Any]:

@@ -71,6 +71,11 @@ class Executor(Protocol):
         ends."""
         ...
 
+    def waits(self, label: str) -> None:
+        """Work of that label waits for others, now or later: wherever it runs, the host must go on meanwhile. From any
+        thread."""
+        ...
+
     async def aclose(self, timeout_s: float) -> bool:
         """Wait for what runs, for at most `timeout_s`; False when something still did."""
         ...

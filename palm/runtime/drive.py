@@ -29,6 +29,11 @@ class Instrument(Protocol):
         """User code is about to run for one message. May be called on the thread that runs it."""
         ...
 
+    def marks(self, name: str, header: Header | None, sequence: int) -> None:
+        """User code came to a place that it has a name for, with the message at hand where there is one. May be called
+        on the thread that runs it."""
+        ...
+
 
 class Driver:
     """`perform_own` gets the effects that are not about links: the owner of the node knows what they mean."""
@@ -63,6 +68,10 @@ class Driver:
         self._inbox.clear()
         if self._timer is not None:
             self._timer.cancel()
+
+    @property
+    def is_open(self) -> bool:
+        return not self._closed
 
     def post(self, event: Event) -> None:
         """Give the node an event, soon. On the host's thread."""

@@ -102,6 +102,7 @@ class ClientEngine:
         window_bytes: int,
         deadline: int | None = None,
         at_most_once: bool = False,
+        trace: bytes = b"",
     ) -> None:
         """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this
         returns."""
@@ -114,11 +115,13 @@ class ClientEngine:
                 window_bytes=window_bytes,
                 deadline=deadline,
                 at_most_once=at_most_once,
+                trace=trace,
             )
         )
 
-    def offer(self, number: int, payloads: list[bytes]) -> None:
-        self.driver.post_now(Offered(number, payloads))
+    def offer(self, number: int, payloads: list[bytes], deadline: int | None = None) -> None:
+        """`deadline`: nanoseconds that these have, where it is not the job's."""
+        self.driver.post_now(Offered(number, payloads, deadline))
 
     def source_ended(self, number: int) -> None:
         self.driver.post_now(SourceEnded(number))

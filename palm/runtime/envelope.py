@@ -25,6 +25,8 @@ class Work:
     expires: int | None
     now: Callable[[], int]
     index: int = 0
+    awaits: bool = False
+    """It is a coroutine's, and must not block."""
 
 
 CURRENT: ContextVar[Work | None] = ContextVar("palm.message", default=None)

@@ -3,11 +3,17 @@ later."""
 
 from __future__ import annotations
 
-from typing import Callable, Iterable
+import inspect
+from types import CodeType
+from typing import Any, Callable, Iterable
 
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
-from palm.runtime.invoke import Function
+
+Function = Callable[[bytes], Any]
+
+WAITING = frozenset({"call"})
+"""Methods of PALM's that wait for others in the cluster."""
 
 HOOKS = frozenset({"on_term"})
 """Methods of a user's class that PALM calls, and nobody else."""
@@ -46,3 +52,28 @@ def listed_by_default(server: object) -> list[str]:
             if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in HOOKS:
                 names[name] = None
     return list(names)
+
+
+def may_wait(function: Function) -> bool:
+    """Whether any code of the function's class names a method that waits for others: what was measured to be fast may
+    run where the protocol runs, and must not wait there. Code elsewhere is not looked at."""
+    owner = getattr(function, "__self__", None)
+    found = [function] if owner is None else [value for kind in type(owner).__mro__ for value in _own(kind)]
+    return any(_names(code) & WAITING for code in map(_code_of, found) if code is not None)
+
+
+def _own(kind: type) -> list[Any]:
+    return [] if kind.__module__.partition(".")[0] == "palm" else list(vars(kind).values())
+
+
+def _code_of(value: Any) -> CodeType | None:
+    code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _names(code: CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names

@@ -19,9 +19,8 @@ from palm.core.share import fork_of
 from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
+from palm.runtime.functions import Function, may_wait
 from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
-
-Function = Callable[[bytes], Any]
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
@@ -61,11 +60,18 @@ class Invoker:
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
         self._open: dict[JobId, dict[_Call, None]] = {}
+        for name, function in functions.items():
+            if name not in self._async and may_wait(function):
+                self._executor.waits(name)
 
     def abandon(self, job: JobId) -> None:
         """What has not begun of that job need not run. What is invoked for it from now on is: its client is back."""
         for call in self._open.get(job, ()):
             call.abandoned = True
+
+    def waits(self, name: str) -> None:
+        """That function waits for others now and then. From any thread."""
+        self._executor.waits(name)
 
     async def aclose(self, timeout_s: float) -> bool:
         return await self._executor.aclose(timeout_s)
@@ -217,7 +223,7 @@ class _Call:
             return skip
         if invoker.begins is not None:
             self.note(index)
-        CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index))
+        CURRENT.set(Work(self.effect.batch, self.effect.expires, invoker.now, index, awaits=True))
         try:
             answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             outlets = invoker.outlets(self.effect)

@@ -17,7 +17,10 @@ from palm.ports.host import Host
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
-from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Function, Invoker
+from palm.runtime.envelope import CURRENT
+from palm.runtime.functions import Function
+from palm.runtime.inside import Inside
+from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
 from palm.runtime.results import MAX_RESULTS_BYTES
 from palm.wire.record import encode_instance, instance_key, leader_key
@@ -55,6 +58,7 @@ class Serving:
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
+        inside: Inside | None = None,
     ) -> None:
         """`on_term` is user code: called with the term, where functions run, each time this instance has become
         leader."""
@@ -85,6 +89,11 @@ class Serving:
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
         )
+        self._instrument = instrument
+        self._inside = inside
+        if inside is not None:
+            inside.marks = self._marks
+            inside.waits = self._invoker.waits
 
     async def start(self) -> str:
         """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry."""
@@ -144,10 +153,21 @@ class Serving:
             await self.election.aclose()
         if self.registration is not None:
             await self.registration.aclose()
+        if self._inside is not None:
+            await self._inside.aclose(self.host)
         await self._invoker.aclose(0.0)
         self.driver.close()
         await self.host.transport.aclose(linger_s)
         await self.host.registry.aclose()
+
+    def _marks(self, name: str) -> None:
+        """User code's, so on whatever thread it runs."""
+        work = CURRENT.get()
+        if self._instrument is not None:
+            if work is None:
+                self._instrument.marks(name, None, -1)
+            else:
+                self._instrument.marks(name, work.batch.header, work.batch.sequences[work.index])
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Invoke):

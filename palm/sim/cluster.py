@@ -14,6 +14,8 @@ from palm.core.message import Peer
 from palm.errors import RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.inside import Inside, bind
+from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -28,6 +30,8 @@ from palm.wire.record import instances_prefix
 
 START_AGAIN = 500_000_000
 """A process that cannot start (no registry) is started again after this long (ns), as a supervisor would."""
+
+LOOK_AGAIN = 50_000_000
 
 
 @dataclass(slots=True)
@@ -84,7 +88,6 @@ class Cluster:
         self._specs: dict[str, ServerSpec] = {}
         self._lives: dict[Peer, Instance] = {}
         self._labels: dict[str, Instance] = {}
-        self._stopped: dict[Host, None] = {}
         self.world.registry.on_watch = self._told
 
     @property
@@ -111,17 +114,18 @@ class Cluster:
     def upgrade(self, instance: Instance, make: Callable[[], object]) -> None:
         """Stop it in good order; its next lives run what `make` makes, and the first of them begins at once."""
         instance.make = make
-        self.stop(instance, then=partial(self.start, instance))
+        self.drain(instance, partial(self.start, instance))
 
     def scale(self, server: str, to: int) -> int:
         """Start or stop instances until there are `to`; how many were started or stopped."""
-        instances, spec = self.instances[server], self._specs[server]
-        before = len(instances)
+        instances, spec, before = self.instances[server], self._specs[server], self.sizes[server]
         for index in range(before, to):
-            instances.append(Instance(server, index, spec.places[index % len(spec.places)]))
-            self.start(instances[-1])
-        for instance in instances[to:]:
-            self.stop(instance)
+            if index == len(instances):
+                instances.append(Instance(server, index, spec.places[index % len(spec.places)]))
+            if not instances[index].is_up:
+                self.start(instances[index])
+        for instance in instances[to:before]:
+            self.drain(instance)
         self.sizes[server] = to
         return abs(to - before)
 
@@ -133,6 +137,7 @@ class Cluster:
         server = (instance.make or spec.make)()
         traits = traits_of(server)
         peer = host.transport.peer
+        inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
         self._lives[peer] = instance
         self._labels[host.label] = instance
@@ -151,9 +156,11 @@ class Cluster:
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            inside=inside,
         )
+        bind(server, inside)
         self._note(EntryKind.STARTED, instance, peer)
-        host.on_crash(lambda dead: self._crashed(instance, dead))
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.CRASHED))
         host.spawn(self._begin(instance, host, serving), "start")
 
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
@@ -164,35 +171,33 @@ class Cluster:
             kernel.call_soon(host.crash)
             kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))
 
-    def stop(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
-        """Let it finish what it has taken and leave the registry, as at SIGTERM; `then` is called once it is gone.
-        Harmless when it is down."""
-        host, serving = instance.host, instance.serving
-        if host is None or serving is None or not host.alive:
-            then()
-            return
-
-        async def end() -> None:
-            await serving.drain()
-            await serving.aclose()
-            self.world.kernel.call_soon(over)
-
-        def over() -> None:
-            self._stopped[host] = None
-            host.crash()  # nothing of it is left but an empty process
-            then()
-
-        host.spawn(end(), "stop")
-
     def crash(self, instance: Instance) -> None:
         """Kill its present life. Harmless when it is down."""
         if instance.host is not None:
             instance.host.crash()
 
-    def _crashed(self, instance: Instance, host: Host) -> None:
+    def drain(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
+        """End its present life in good order, as Ctrl-C does, and call `then`, where it has come to that. One that is
+        down has ended."""
+        host, serving = instance.host, instance.serving
+        if host is not None and serving is not None and host.alive:
+            host.spawn(self._drain(host, serving, then), "drain")
+        else:
+            then()
+
+    async def _drain(self, host: Host, serving: Serving, then: Callable[[], None]) -> None:
+        while serving.registration is None or not serving.registration.registrations:
+            await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
+        await serving.drain()
+        await serving.aclose()
+        host.on_crash(lambda dead: self._ended(dead, EntryKind.STOPPED))
+        self.world.kernel.call_soon(host.crash)  # nothing is left of it but the process
+        self.world.kernel.call_soon(then)
+
+    def _ended(self, host: Host, how: EntryKind) -> None:
+        instance = self._lives[host.transport.peer]
         instance.serving = None
-        kind = EntryKind.STOPPED if host in self._stopped else EntryKind.CRASHED
-        self._note(kind, instance, host.transport.peer)
+        self._note(how, instance, host.transport.peer)
 
     def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
         self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
@@ -240,6 +245,12 @@ class Cluster:
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
+    def client_world(self, name: str, within: Host) -> ClientWorld:
+        """The world of a client that is part of the process `within`."""
+        from palm.sim.portal import SimWorld  # which is made of this file
+
+        return SimWorld(self, name, within.place, within)
+
     def client_host(self, name: str, place: str) -> Host:
         return self.world.host(name, place=place)
 
@@ -268,6 +279,8 @@ class Cluster:
     def left_open(self) -> list[str]:
         """What is still held for jobs that are over, in words. Nothing, where all is well."""
         found: list[str] = []
+        living = [engine for engine in self.engines.values() if engine.driver.is_open]
+        still_open = {job.id for engine in living for job in engine.node.jobs.values() if not job.ended}
         for engine in self.engines.values():
             for number, job in engine.node.jobs.items():
                 if job.rows or job.payloads or job.untaken:
@@ -278,5 +291,5 @@ class Cluster:
                     node = instance.serving.node
                     if node.in_flight:
                         found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
-                    found += [f"{instance.name} {what}" for what in node.held()]
+                    found += [f"{instance.name} {what}" for what in node.held(still_open)]
         return found

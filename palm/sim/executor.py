@@ -108,6 +108,9 @@ class SimExecutor:
             self._open += 1
             self._host.loop().run(run, item, partial(self._ready, index, done))
 
+    def waits(self, label: str) -> None:
+        """Nothing: every batch has a stack of its own."""
+
     async def aclose(self, timeout_s: float) -> bool:
         ended: Future[bool] = Future()
         deadline = self._host.now() + round(timeout_s * NANOSECONDS)

@@ -36,6 +36,8 @@ class EntryKind(Enum):
     """Answered from memory, without running user code again."""
     BUSY = "busy"
     """Refused because the instance was over its bound."""
+    MARK = "mark"
+    """User code came to a place that it calls `detail`."""
     # of an instance; `detail` is its life (peer id)
     STARTED = "started"
     CRASHED = "crashed"

@@ -165,6 +165,7 @@ class Host:
     """palm.ports.host.Host on the kernel. Made by `World.host`, which gives it its transport and registry."""
 
     __slots__ = (
+        "_attached",
         "_crashed",
         "_executors",
         "_late",
@@ -219,6 +220,7 @@ class Host:
         self._executors: list[SimExecutor] = []
         self._loop: SimEventLoop | None = None
         self._crashed: Callable[[Host], None] | None = None
+        self._attached: list[Host] = []
         self.transport = SimTransport(fabric, self, settings, listen)
         self.registry = registry(self)
 
@@ -285,12 +287,22 @@ class Host:
             self._loop.crash()
         for task in list(self._tasks):
             task.kill()
+        for part in self._attached:
+            part.crash()
         if self._crashed is not None:
             self._crashed(self)
 
     def on_crash(self, callback: Callable[[Host], None]) -> None:
         """Call it once, when the process has died: by `crash`, or by user code that called `os._exit`."""
         self._crashed = callback
+
+    def attach(self, part: Host) -> None:
+        """`part`, with its own name, clock and links, is of the same process: it dies, freezes and thaws with this."""
+        self._attached.append(part)
+        if not self.alive:
+            part.crash()
+        elif self.frozen:
+            part.freeze()
 
     def freeze(self) -> None:
         """Stop, as by SIGSTOP: nothing of it runs, what arrives waits (up to the sender's high-water mark), and its
@@ -299,6 +311,8 @@ class Host:
             self.frozen = True
             self.kernel.trace.record(self.label, self.place, "freeze")
             self.world_changed()
+            for part in self._attached:
+                part.freeze()
 
     def thaw(self) -> None:
         """Go on: what would have happened meanwhile happens now, in its order."""
@@ -309,6 +323,8 @@ class Host:
             for callback in late:
                 self.kernel.call_soon(partial(self.perform, callback))
             self.world_changed()
+            for part in self._attached:
+                part.thaw()
 
     # -- for the adapters of this process ------------------------------------------------------------------------
 

@@ -61,6 +61,10 @@ class ServerInstrument:
     def begins(self, header: Header, sequence: int, attempt: int) -> None:
         self._add(EntryKind.HANDLING, header, sequence, attempt)
 
+    def marks(self, name: str, header: Header | None, sequence: int) -> None:
+        job = "" if header is None else self._recorder.name_of(header.job)
+        self._recorder.add(EntryKind.MARK, job, sequence, self._server, self._instance, detail=name)
+
     def step(self, now: int, event: Event, effects: list[Effect]) -> None:
         self._leading(event, effects)
         if isinstance(event, Finished):
@@ -129,6 +133,9 @@ class ClientInstrument:
 
     def begins(self, header: Header, sequence: int, attempt: int) -> None:
         """Clients run no user code."""
+
+    def marks(self, name: str, header: Header | None, sequence: int) -> None:
+        """Nor does it mark anything there."""
 
     def step(self, now: int, event: Event, effects: list[Effect]) -> None:
         if isinstance(event, Offered):

@@ -111,6 +111,8 @@ class Script:
             return False
         if trigger.job is not None and not is_of(entry.job, trigger.job):
             return False
+        if trigger.name is not None and entry.detail != trigger.name:
+            return False
         return trigger.during is None or (trigger.during in self._started and trigger.during not in self._ended)
 
     # -- actions ------------------------------------------------------------------------------------------------------

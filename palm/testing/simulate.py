@@ -126,6 +126,11 @@ class Simulation:
         self.cluster.crash(instance)
         self.cluster.start(instance)
 
+    def drain(self, name: str) -> None:
+        """End that instance in good order, as Ctrl-C: it finishes what it has taken, and goes. Harmless when it is
+        down."""
+        self.cluster.drain(self.instance(name))
+
     def freeze(self, name: str, seconds: float) -> None:
         """Stop that instance for a while, as by SIGSTOP."""
         host = self.instance(name).host

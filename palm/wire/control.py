@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palm.core.message import Control as ControlWord
-from palm.core.message import Hello, Over, Peer, Ping, Pong, Pull, Refused, Welcome
+from palm.core.message import Exposed, Hello, Over, Peer, Ping, Pong, Pull, Refused, Welcome
 from palm.errors import BadFrame
 from palm.wire import palm_pb2 as pb
 from palm.wire.frame import Body, pack
@@ -11,6 +11,8 @@ from palm.wire.frame import Body, pack
 _LONGEST_TEXT = 1_024
 _MOST_JOBS = 65_536
 _MOST_CREDIT = 4_096
+MOST_EXPOSED = 16_384
+"""Sequences in one word; who has more says several."""
 
 
 def encode_control(word: ControlWord) -> bytes:
@@ -30,6 +32,17 @@ def encode_control(word: ControlWord) -> bytes:
             body = pb.Control(over=pb.Over(incarnation=word.incarnation, pipeline=str(word.number)))
         case Pull():
             body = pb.Control(pull=pb.Pull(**word._asdict()))
+        case Exposed():
+            body = pb.Control(
+                exposed=pb.Exposed(
+                    incarnation=word.incarnation,
+                    pipeline=str(word.number),
+                    server=word.server,
+                    instance=word.instance,
+                    sequence=word.sequences[:MOST_EXPOSED],
+                    suspect=word.suspect,
+                )
+            )
     return pack(Body.CONTROL, body.SerializeToString())
 
 
@@ -71,9 +84,21 @@ def decode_control(raw: bytes) -> ControlWord:
         case "pull":
             return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT))
         case "over":
-            if not (
-                control.over.pipeline.isascii() and control.over.pipeline.isdigit() and len(control.over.pipeline) <= 20
-            ):
-                raise BadFrame("the end of a job without its number")
-            return Over(control.over.incarnation, int(control.over.pipeline))
+            return Over(control.over.incarnation, _job_number(control.over.pipeline))
+        case "exposed":
+            exposed = control.exposed
+            return Exposed(
+                exposed.incarnation,
+                _job_number(exposed.pipeline),
+                exposed.server[:128],
+                Peer(exposed.instance[:64]),
+                tuple(exposed.sequence[:MOST_EXPOSED]),
+                exposed.suspect,
+            )
     raise BadFrame("a control word that this release does not know")
+
+
+def _job_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise BadFrame("a word about a job without its number")
+    return int(text)

@@ -190,7 +190,7 @@ class Failure(_message.Message):
     def __init__(self, reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., remote_traceback: _Optional[str] = ..., server: _Optional[str] = ..., function: _Optional[str] = ..., instance: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Control(_message.Message):
-    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull")
+    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull", "exposed")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +198,7 @@ class Control(_message.Message):
     PONG_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
     PULL_FIELD_NUMBER: _ClassVar[int]
+    EXPOSED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refused: Refused
@@ -205,7 +206,8 @@ class Control(_message.Message):
     pong: Pong
     over: Over
     pull: Pull
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ...) -> None: ...
+    exposed: Exposed
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., exposed: _Optional[_Union[Exposed, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "expects", "cluster", "name")
@@ -250,6 +252,22 @@ class Pull(_message.Message):
     term: int
     credit: int
     def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ...) -> None: ...
+
+class Exposed(_message.Message):
+    __slots__ = ("incarnation", "pipeline", "server", "instance", "sequence", "suspect")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SUSPECT_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    pipeline: str
+    server: str
+    instance: str
+    sequence: _containers.RepeatedScalarFieldContainer[int]
+    suspect: bool
+    def __init__(self, incarnation: _Optional[int] = ..., pipeline: _Optional[str] = ..., server: _Optional[str] = ..., instance: _Optional[str] = ..., sequence: _Optional[_Iterable[int]] = ..., suspect: bool = ...) -> None: ...
 
 class Ping(_message.Message):
     __slots__ = ("number", "open_jobs", "next_job")

@@ -7,7 +7,7 @@ import pytest
 from palm.core.client import MAX_ATTEMPTS, MAX_DEATHS
 from palm.core.effect import Deliver, Demand, Dial, Ended, Follow, Ready, Send
 from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, SourceEnded, Taken
-from palm.core.message import Over, Ping, Pong, Refused, Status
+from palm.core.message import Exposed, Failure, Over, Ping, Pong, Refused, Status
 from palm.core.window import LEAST
 from palm.errors import NoSuchFunction
 from palm.observe.ledger import Ledger
@@ -258,7 +258,9 @@ def test_a_message_that_idle_instances_never_answer_is_dead_lettered() -> None:
     client.alive(400, ONE, in_flight=1)
     assert client.delivered() == []
     client.alive(60, ONE)
-    assert client.delivered() == [Item(0, b"", Status.DEAD_LETTERED)]
+    [(sequence, failure, status, _)] = client.delivered()
+    assert (sequence, status) == (0, Status.DEAD_LETTERED)
+    assert isinstance(failure, Failure) and "no answer to 12 sendings" in failure.text
     assert client.ledger() == Ledger(sent=1, dead_lettered=1)
 
 
@@ -348,12 +350,21 @@ def test_a_message_that_kills_three_instances_is_dead_lettered_and_the_others_fl
             client.down("one", index)
             deaths += 1
     assert deaths == MAX_DEATHS
-    assert sorted(client.delivered()) == [
-        Item(0, b"r0"),
-        Item(1, b"", Status.DEAD_LETTERED),
-        Item(2, b"r2"),
-    ]
+    first, (_, failure, status, _), last = sorted(client.delivered())
+    assert (first, status, last) == (Item(0, b"r0"), Status.DEAD_LETTERED, Item(2, b"r2"))
+    assert isinstance(failure, Failure) and failure.text.startswith("3 instances of one died while they had this")
     assert client.ledger() == Ledger(sent=3, dead_lettered=1, in_flight=2)
+
+
+def test_instances_that_lose_their_leases_together_are_no_deaths() -> None:
+    """The registry forgot them all, and they were heard of a moment ago: a message that is sent from one to the next
+    kills nobody, so it is no poison."""
+    client = ready()
+    client.offer(b"a")
+    for index in range(2 * MAX_DEATHS):
+        client.up("one", index + 1)
+        client.down("one", index, silent=False)
+    assert client.ledger() == Ledger(sent=1, in_flight=1) and not client.node.jobs[1].suspects
 
 
 def test_who_leaves_cleanly_is_no_death() -> None:
@@ -369,18 +380,81 @@ def test_who_leaves_cleanly_is_no_death() -> None:
     assert [item.sequence for item in client.sent_to(peer_of("one", 3))] == [0, 1]
 
 
-def test_a_later_stage_that_dies_has_the_first_asked_again() -> None:
-    """Nobody knows what it held: the first stage answers from memory, at once and to the same instance."""
+def two_stages(*payloads: bytes, **job: object) -> Client:
+    """A client with a job through `one` and `two`, and its messages on their way."""
     client = Client()
     client.up("one", 0), client.up("one", 1), client.up("two")
-    client.open(["one.f", "two.g"])
-    client.offer(b"a", b"b")
+    client.open(["one.f", "two.g"], **job)  # type: ignore[arg-type]
+    client.offer(*payloads)
+    return client
+
+
+def exposed(client: Client, *sequences: int, instance: int = 0, suspect: bool = True) -> None:
+    """The first stage says that these were with an instance of the second that is gone."""
+    client.post(Heard(ONE, Exposed(7, 1, "two", peer_of("two", instance), sequences, suspect)))
+
+
+def test_what_was_with_a_lost_later_stage_is_asked_for_again_at_once() -> None:
+    """Of the same instance of the first stage, which answers from memory; what has ended is not."""
+    client = two_stages(b"a", b"b", b"c")
     before = sent_by_peer(client)
     client.answer(1, peer=TWO)
     client.forget()
     client.down("two")
+    assert client.sent() == []
+    exposed(client, 0, 1)
     [(peer, sequences)] = sent_by_peer(client).items()
     assert sequences == [0] and 0 in before[peer]
+
+
+def test_what_a_lost_leader_had_is_asked_for_again_and_not_suspected() -> None:
+    """It ran nothing itself: all together, and no death is counted."""
+    client = two_stages(*[b"x"] * 40)
+    client.forget()
+    exposed(client, *range(40), suspect=False)
+    assert len(client.sent()) == 40 and not client.node.jobs[1].deaths
+
+
+def test_suspects_of_a_later_stage_go_few_at_a_time_and_then_alone() -> None:
+    """Sixteen with one death, each with two for itself; others are sent meanwhile as ever."""
+    client = two_stages(*[b"x"] * 40)
+    client.forget()
+    exposed(client, *range(40))
+    assert [item.sequence for item in client.sent()] == list(range(16))
+    client.forget()
+    exposed(client, *range(16), instance=1)
+    assert [item.sequence for item in client.sent()] == [0]
+    client.offer(b"new")
+    assert [item.sequence for item in client.sent()] == [0, 40]
+
+
+def test_one_death_is_counted_once_however_many_say_so() -> None:
+    """Two instances of the first stage had the message, and one word came twice."""
+    client = two_stages(b"a")
+    for _ in range(MAX_DEATHS):
+        exposed(client, 0)
+    assert client.delivered() == [] and len(client.node.jobs[1].deaths[0]["two"]) == 1
+
+
+def test_a_message_that_kills_three_instances_of_a_later_stage_is_dead_lettered_with_their_names() -> None:
+    """And no other, though all were there the first time and some the second."""
+    client = two_stages(*[b"x"] * 40)
+    client.forget()
+    exposed(client, *range(40))
+    for instance in (1, 2):
+        under_way = [item.sequence for item in client.sent() if item.sequence in client.node.jobs[1].rows]
+        client.forget()
+        while 7 not in under_way:
+            client.answer(*under_way, peer=TWO)
+            under_way = [item.sequence for item in client.sent()]
+            client.forget()
+        exposed(client, *under_way, instance=instance)
+    for _ in range(40):
+        client.answer(*[item.sequence for item in client.sent()], peer=TWO)
+    ends = {item.sequence: item for item in client.delivered()}
+    assert [sequence for sequence, item in ends.items() if item.status] == [7] and not client.node.jobs[1].rows
+    failure = ends[7].payload
+    assert isinstance(failure, Failure) and all(peer_of("two", each) in failure.text for each in range(3))
 
 
 def test_what_bounces_goes_elsewhere_at_once() -> None:
@@ -442,12 +516,13 @@ def test_an_at_most_once_message_that_was_not_taken_may_go_elsewhere() -> None:
 
 
 def test_at_most_once_with_a_lost_later_stage_has_an_unknown_fate() -> None:
-    """Nobody can tell whether it held the message."""
+    """Of what went there; the rest goes on."""
     client = Client()
     client.up("one"), client.up("two")
     client.open(["one.f", "two.g"], at_most_once=True)
-    client.offer(b"a")
+    client.offer(b"a", b"b")
     client.down("two")
+    exposed(client, 0)
     assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
 
 

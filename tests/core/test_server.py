@@ -9,6 +9,7 @@ from palm.core.event import Bounced, DrainAsked, Finished, Heard, InstanceDown, 
 from palm.core.message import (
     Batch,
     Control,
+    Exposed,
     Failure,
     Header,
     Hello,
@@ -667,3 +668,53 @@ def test_a_heartbeat_that_no_longer_names_a_job_ends_it() -> None:
     assert server.node.held() == ["remembers 1 messages of job 2", "remembers 1 messages of job 3"]
     server.receive(0, attempts=[2])
     assert server.node.counters.stale == 1
+
+
+# -- what went to the dead --------------------------------------------------------------------------------------------
+
+
+def sent_on(*sequences: int) -> Server:
+    """A server that has run these and sent them on to the only instance of the second stage."""
+    server = Server()
+    server.receive(*sequences, header=Header(JOB, BOTH, 0))
+    server.finish()
+    server.up("two")
+    return server
+
+
+def test_a_client_is_told_what_went_to_an_instance_that_died() -> None:
+    """At or above the watermark, of its own jobs: it knows what of that has ended."""
+    server = sent_on(0, 1, 2)
+    server.receive(3, header=Header(JOB, BOTH, 0), watermark=1)
+    server.post(Bounced(peer_of("two"), Batch(Header(JOB, BOTH, 1), 0, [], []), "unreachable"))
+    server.post(InstanceDown("two", peer_of("two")))
+    [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
+    assert word == Exposed(7, 1, "two", peer_of("two"), (1, 2), True)
+
+
+def test_an_instance_that_lost_its_lease_and_not_its_life_is_no_death() -> None:
+    """It was heard of a moment ago: what went to it is asked for again, and suspected of nothing."""
+    server = sent_on(0)
+    server.post(InstanceDown("two", peer_of("two")))
+    [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
+    assert not word.suspect
+
+
+def test_nobody_is_told_of_an_instance_that_drained() -> None:
+    """It has handed over all that it had."""
+    server = sent_on(0, 1, 2)
+    server.up("two", draining=True)
+    server.post(InstanceDown("two", peer_of("two")))
+    assert not [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
+
+
+def test_what_went_elsewhere_since_is_no_longer_with_the_dead() -> None:
+    """A repeat that was answered from memory went to another instance."""
+    server = sent_on(0, 1)
+    server.alive_at(3)
+    other = server.up("two", 1)
+    server.receive(0, header=Header(JOB, BOTH, 0), attempts=[2])
+    assert [item.sequence for item in server.sent_to(other)] == [0]
+    server.post(InstanceDown("two", peer_of("two")))
+    [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
+    assert word.sequences == (1,)

@@ -311,6 +311,9 @@ def test_instruments_see_every_step() -> None:
         def begins(self, header: Header, sequence: int, attempt: int) -> None:
             """No user code runs here."""
 
+        def marks(self, name: str, header: Header | None, sequence: int) -> None:
+            """Nor does it mark anything."""
+
     effects: list[Effect] = [Follow("two")]
     node = Told(lambda event: list(effects))
     driver = Driver(scene.host, node, scene.own.append, Instrument())

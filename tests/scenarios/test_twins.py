@@ -1,4 +1,4 @@
-"""Broken twins: each scenario breaks when the line that protects it is taken out, or there is no need for one of both."""
+"""Broken twins: each scenario breaks when the line that protects it is taken out."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ TWINS = [
     Twin(
         "butterfly/old-address",
         client,
-        "                job.waiting.append(Waiting(left, flight.attempt + 1, flight.expires))\n                continue\n",
+        "                job.waiting.append(Waiting(left, flight.attempt + 1, flight.expires))\n"
+        "                continue\n",
         "                continue\n",
         "exactly-once",
     ),
@@ -145,8 +146,8 @@ TWINS = [
     Twin(
         "registry/disk-full",
         cluster,
-        "            kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))\n",
-        "",
+        "kernel.call_at(kernel.now + START_AGAIN, lambda: None if instance.is_up else self.start(instance))\n",
+        "pass\n",
         "registered",
     ),
     Twin("restart/upgrade", client, *SENT_AGAIN_WHEN_LOST, "exactly-once"),

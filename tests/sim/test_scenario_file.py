@@ -21,7 +21,6 @@ from palm.sim.scenario.expectations import CHECKS, CHECKS_NOT_YET
 from palm.sim.scenario.forms import keys_of
 from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.scenario.script import EVENTS, EVENTS_NOT_YET
 from palm.sim.scenario.units import Rate
 
 PARTITION = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
@@ -302,7 +301,6 @@ def test_a_mistake_is_answered_with_its_place_and_the_way_out(here: str, old: st
     ("old", "names", "not_yet"),
     [
         ("do: crash", ACTIONS, ACTIONS_NOT_YET),
-        ("event: handling", EVENTS, EVENTS_NOT_YET),
         ("check: exactly-once", CHECKS, CHECKS_NOT_YET),
     ],
 )

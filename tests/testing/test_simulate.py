@@ -7,6 +7,7 @@ import gc
 import time
 import weakref
 from collections import Counter
+from typing import Iterator
 
 import pytest
 
@@ -52,6 +53,56 @@ def test_a_map_gives_what_the_functions_give() -> None:
     """The results of a simulated cluster are the user's functions' own."""
     with cluster() as sim:
         assert Counter(sim.client().map(PAYLOADS, "worker.shout")) == EXPECTED
+
+
+def test_a_drained_instance_finishes_what_it_has_and_is_gone() -> None:
+    """Nothing is sent twice, its record is taken back at once, and the others do the rest."""
+    with cluster(service_s=0.01) as sim:
+        sim.at(0.5, lambda: sim.drain("worker[1]"))
+        client = sim.client()
+        job = client.job(PAYLOADS, "worker.shout")
+        assert Counter(client.submit(job)) == EXPECTED
+        words = [entry.kind.value for entry in sim.cluster.recorder.entries]
+        assert "redelivered" not in words and "crashed" not in words
+        assert words.index("deregistered") < words.index("stopped")
+        assert not sim.instance("worker[1]").is_up
+
+
+def test_a_source_may_sleep_and_call_the_cluster() -> None:
+    """It is user code of the client's process: simulated time passes, and results of what it gave come meanwhile."""
+    with cluster() as sim:
+        client = sim.client()
+
+        def source() -> Iterator[bytes]:
+            for number in range(20):
+                yield client.call("worker.shout", b"message %d" % number)
+                time.sleep(0.25)
+
+        began, arrived = sim.now, []
+        for _ in client.map(source(), "worker.shout"):
+            arrived.append(sim.now - began)
+        assert sim.now - began >= 20 * 0.25
+        assert len(arrived) == 20 and arrived[0] < 0.25 and arrived[10] < 11 * 0.25
+
+
+def test_a_source_that_sleeps_is_not_read_on_when_its_job_is_cancelled() -> None:
+    """Once it has woken, it is asked for no more."""
+    with cluster() as sim:
+        moments = []
+
+        def source() -> Iterator[bytes]:
+            while True:
+                moments.append(sim.now)
+                yield b"x"
+                time.sleep(0.25)
+
+        client = sim.client()
+        job = client.job(source(), "worker.shout", errors="skip")
+        next(client.submit(job))
+        cancelled = sim.now
+        job.cancel()
+        sim.run(2)
+        assert [moment for moment in moments if moment > cancelled + 0.25] == []
 
 
 def test_ordered_results_come_in_the_order_sent() -> None:

@@ -154,6 +154,8 @@ class _Names:
             if when.event not in EVENTS_OF_A_JOB:
                 at(node, "job").place.refuse(f"{when.event} is not about a job")
             self.known("job", when.job, self.jobs, at(node, "job"))
+        if when.name is not None and when.event != "mark":
+            at(node, "name").place.refuse(f"{when.event} has no name: only a mark has")
         if when.event in ("handling", "answered"):
             self.check_visited(when, node)
         if when.during is not None:

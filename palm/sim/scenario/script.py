@@ -12,10 +12,11 @@ from palm.sim.scenario.actions import ACTIONS, ACTIONS_NOT_YET, Action
 from palm.sim.scenario.forms import DURATION, NAME, Form, Key, block_of, keys_of, list_of, one_of, take, whole
 from palm.sim.scenario.yaml_strict import Node, Table
 
-EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event", "elected")
-EVENTS_NOT_YET = frozenset({"mark"})
-EVENTS_OF_A_JOB = frozenset({"sent", "delivered", "handling", "answered"})
-EVENTS_OF_AN_INSTANCE = frozenset({"handling", "answered", "registered", "lease-expired", "elected", "watch-event"})
+EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event", "elected", "mark")
+EVENTS_OF_A_JOB = frozenset({"sent", "delivered", "handling", "answered", "mark"})
+EVENTS_OF_AN_INSTANCE = frozenset(
+    {"handling", "answered", "registered", "lease-expired", "elected", "watch-event", "mark"}
+)
 """Those whose subject (`that`) is an instance of a server."""
 
 
@@ -38,9 +39,11 @@ class After:
 class When:
     """At the `nth` such event from the start, or from the moment that step `during` was done while it lasts."""
 
-    event: Annotated[str, Key("event", one_of("an event", EVENTS, EVENTS_NOT_YET))]
+    event: Annotated[str, Key("event", one_of("an event", EVENTS))]
     server: Annotated[str | None, Key("server", NAME)] = None
     job: Annotated[str | None, Key("job", NAME)] = None
+    name: Annotated[str | None, Key("name", NAME)] = None
+    """Of a mark."""
     nth: Annotated[int, Key("nth", whole(1, 10**12))] = 1
     during: Annotated[str | None, Key("during", NAME)] = None
 
