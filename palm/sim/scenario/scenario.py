@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from palm.errors import did_you_mean
 from palm.sim.scenario import yaml_strict
+from palm.sim.scenario.chaos import CHAOS, Chaos
 from palm.sim.scenario.expectations import Expect
 from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, schema_of, take
 from palm.sim.scenario.load import LOAD, Job
@@ -21,7 +22,6 @@ from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
 from palm.sim.scenario.yaml_strict import Node, Table, Text
 
 VERSION = "scenario/1"
-BLOCKS_NOT_YET = frozenset({"chaos"})
 
 
 def _version(node: Node) -> str:
@@ -50,6 +50,7 @@ class Scenario:
     links: Annotated[tuple[LinkBlock, ...], Key("links", LINKS)] = ()
     """Later entries override earlier ones."""
     script: Annotated[tuple[Step, ...], Key("script", SCRIPT)] = ()
+    chaos: Annotated[Chaos | None, Key("chaos", CHAOS)] = None
     expect: Annotated[Expect, Key("expect", block_of(Expect, "expect"))] = Expect()
 
 
@@ -63,7 +64,7 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     root = yaml_strict.parse(text, file)
     if isinstance(root, Table) and "palm" in root.entries:
         _version(root.entries["palm"])  # first: in a file of another version everything else may be otherwise
-    scenario = take(root, Scenario, what="scenario", not_yet=BLOCKS_NOT_YET)
+    scenario = take(root, Scenario, what="scenario")
     check_references(scenario, root)
     return scenario
 

@@ -73,6 +73,8 @@ class Step:
     do: str
     """The action's name in the file."""
     line: int
+    drawn: bool = False
+    """By a chaos block: that it touches nothing by itself says nothing."""
 
 
 DO = one_of("an action", ACTIONS, ACTIONS_NOT_YET)
