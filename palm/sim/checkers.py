@@ -271,6 +271,13 @@ def must_bite(steps: Sequence[str], history: History) -> CheckResult:
     return _holds("faults must-bite", ", ".join(f"{step} touched {history.touched[step]}" for step in steps))
 
 
+def chaos_must_bite(steps: Sequence[str], history: History) -> CheckResult:
+    """Of the faults that were drawn, some touched something."""
+    bit = [step for step in steps if history.touched.get(step)]
+    why = f"{len(bit)} of {len(steps)} drawn steps touched something"
+    return _holds("chaos must-bite", why) if bit else _unclear("chaos must-bite", why)
+
+
 def _seen(sighting: Sighting, history: History) -> tuple[int, Entry | None]:
     kind = EntryKind(sighting.seen)
     during = history.active.get(sighting.during, ()) if sighting.during is not None else None

@@ -108,7 +108,8 @@ def do_to_registry(action: actions.OnRegistry, cluster: Cluster) -> Done:
             return Done(touched=_bites(cluster, "lose-quorum"), undo=registry.regain_quorum, for_ns=ELECTION_NS)
         case actions.Compact():
             forgotten = registry.etcd.revision - max(1, registry.etcd.compact_revision)
-            registry.compact()
+            if forgotten:
+                registry.compact()
             return Done(touched=_count(forgotten))
         case actions.LagWatch():
             registry.lag_watch(action.by_ns)

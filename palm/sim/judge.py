@@ -10,6 +10,7 @@ from palm.sim.checkers import (
     CheckResult,
     Verdict,
     bounded,
+    chaos_must_bite,
     conserved,
     drained,
     exactly_once,
@@ -71,8 +72,12 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     ]
     results += [sometimes(one, history) for one in expect.sometimes]
     results += [never(one, history) for one in expect.never]
-    if expect.faults_must_bite and scenario.script:
-        results.append(must_bite([step.id for step in scenario.script], history))
+    planned = [step.id for step in scenario.script if not step.drawn]
+    drawn = [step.id for step in scenario.script if step.drawn]
+    if expect.faults_must_bite and planned:
+        results.append(must_bite(planned, history))
+    if expect.faults_must_bite and drawn:
+        results.append(chaos_must_bite(drawn, history))
     return results
 
 

@@ -7,7 +7,7 @@ begins), and the healed one, in which liveness is judged.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Callable
 
@@ -15,6 +15,7 @@ from palm.errors import BadRequest, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.sim import sandbox
+from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
 from palm.sim.history import EntryKind, History
@@ -30,6 +31,8 @@ from palm.sim.steps import Script
 NS = 1_000_000_000
 LOOK = NS // 20
 """How often views are compared, where a scenario asks for it."""
+CALM = 8 * NS
+"""What runs on after the last fault: who slept through the end of a job learns of it once he is registered again."""
 TAIL = 2 * NS
 """What runs on after the last job and the last step: answers on their way, and the word that a job is over."""
 
@@ -48,14 +51,17 @@ class Result:
     wall_s: float
     ledger: Ledger
     history: History
+    drawn: tuple[str, ...] = ()
+    """What its chaos block drew, as the lines of a plain script."""
 
 
 def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = None) -> Result:
     """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails."""
     with sandbox.installed():
+        scenario, drawn = with_chaos(scenario, seed)
         running = _Run(scenario, seed, trace)
         try:
-            return running.run()
+            return replace(running.run(), drawn=drawn)
         finally:
             running.close()
 
@@ -143,7 +149,8 @@ class _Run:
         kernel.run_until(self._is_over, clock.faults_until_ns)
         self._script.heal()
         kernel.run_until(self._is_over, clock.limit_ns)
-        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, self._judged_until())))
+        calm = max((span.end for spans in self._script.intervals().values() for span in spans), default=0) + CALM
+        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, min(calm, kernel.now + CALM), self._judged_until())))
 
     def _is_over(self) -> bool:
         return self._script.is_done and all(load.has_ended for load in self._loads)

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Generator, Iterable
 
 from palm.errors import HarnessError, ScenarioError
+from palm.sim.chaos import with_chaos
 from palm.sim.coverage import Pair, pairs_of
 from palm.sim.history import History
 from palm.sim.scenario.scenario import Scenario, load
@@ -62,7 +63,8 @@ def run_task(task: Task) -> Outcome:
         result = run(scenario, task.seed)
     except (HarnessError, ScenarioError) as error:
         return Outcome(task=task, result=None, error=f"{type(error).__name__}: {error}")
-    pairs = pairs_of(result.history, {step.id: step.do for step in scenario.script})
+    steps = with_chaos(scenario, task.seed)[0].script
+    pairs = pairs_of(result.history, {step.id: step.do for step in steps})
     slim = History(entries=(), end_ns=result.history.end_ns)
     return Outcome(task=task, result=replace(result, history=slim), pairs=pairs)
 

@@ -150,6 +150,14 @@ TWINS = [
         "pass\n",
         "registered",
     ),
+    Twin("chaos/two-stages", client, *SENT_AGAIN_WHEN_LATE, "exactly-once"),
+    Twin(
+        "chaos/butterfly",
+        election,
+        "            self._post(Elected(self._term, self._registration.valid_until - MARGIN))\n",
+        "            self._post(Elected(self._term, 1 << 62))\n",
+        "one-holder",
+    ),
     Twin("restart/upgrade", client, *SENT_AGAIN_WHEN_LOST, "exactly-once"),
 ]
 

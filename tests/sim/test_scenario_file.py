@@ -278,7 +278,7 @@ MISTAKES = [
     ("event: handling, server: count", "event: sent, server: count", "x.yaml:30: script[1].when.server: sent happens at a client or the registry"),
     ("route: [clean.line, count.words]", "route: [clean.line]", "x.yaml:30: script[1].when.server: expected a server that a job's route visits, found 'count' (they visit clean)"),
     # what is not there yet
-    ("name: small", "name: small\nchaos: {}", "x.yaml:3: chaos: chaos is not supported by this version"),
+    ("name: small", "name: small\nchaos: {}", "x.yaml:3: chaos: chaos needs the key 'mix': a mapping from actions to weights"),
     ("    who: that", "    who: that\n    memory: kept", "x.yaml:33: script[1].memory: expected what is left of its memory, found 'kept' (kept is not supported by this version)"),
     ("instances: 3", "instances: 3\n      memory: durable", "x.yaml:15: world.servers.count.memory: expected a kind of memory, found 'durable' (durable is not supported by this version)"),
     ("instances: 3", "instances: 3\n      workers: 4", "x.yaml:15: world.servers.count.workers: workers is not supported by this version"),
@@ -324,6 +324,7 @@ def test_every_block_can_say_its_keys():
         "runs",
         "links",
         "script",
+        "chaos",
         "expect",
     ]
     for shape in [*ACTIONS.values(), *CHECKS.values()]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Mapping
 
 from palm.errors import did_you_mean
 from palm.sim.history import EntryKind
@@ -23,6 +23,7 @@ from palm.sim.scenario.forms import (
     list_of,
     one_of,
     scalar,
+    schema_of,
     take,
     whole,
 )
@@ -296,7 +297,16 @@ def _check_in(phase: Phase) -> Form[Check]:
             check_quantiles(node, check.p50_ns, check.p99_ns)
         return check
 
-    return Form("a check", read)
+    def schema() -> Mapping[str, Any]:
+        shapes = []
+        for name, shape in CHECKS.items():
+            if phase in shape.phases:
+                one = dict(schema_of(shape, _CheckKeys))
+                one["properties"] = {**one["properties"], "check": {"const": name}}
+                shapes.append(one)
+        return {"anyOf": shapes}
+
+    return Form("a check", read, schema)
 
 
 def _bite(text: str) -> bool:

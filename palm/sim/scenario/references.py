@@ -11,6 +11,7 @@ from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
 from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, OnProcesses, OnRegistry, Reset, Restart, Scale
+from palm.sim.scenario.chaos import Chaos
 from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
 from palm.sim.scenario.names import (
     REGISTRY,
@@ -34,11 +35,14 @@ from palm.sim.scenario.script import (
     When,
 )
 from palm.sim.scenario.units import show_duration
+from palm.sim.scenario.world import Clock
 from palm.sim.scenario.yaml_strict import Node, at
 
 if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
 
+LONGEST_DEATH_NS = 9_000_000_000
+"""Drawn faults last no longer."""
 RESERVED = frozenset({REGISTRY, "hosts", "that", "zone", "step"})
 """Names that mean something else where a host or server could stand."""
 
@@ -56,6 +60,8 @@ def check_references(scenario: Scenario, root: Node) -> None:
     _check_unique("step", [step.id for step in scenario.script], at(root, "script"))
     for index, step in enumerate(scenario.script):
         names.check_step(step, at(root, "script", index))
+    if scenario.chaos is not None:
+        names.check_chaos(scenario.chaos, scenario.clock, at(root, "chaos"))
     _Times(scenario, root).check()
     names.check_expect(scenario, root)
 
@@ -206,6 +212,18 @@ class _Names:
             node.refuse("a name", " ('that' is the subject of a `when`; this step has none)")
         if step.trigger.event not in EVENTS_OF_AN_INSTANCE:
             node.refuse("a name", f" ({step.trigger.event} is not about an instance of a server)")
+
+    def check_chaos(self, chaos: Chaos, clock: Clock, node: Node) -> None:
+        """Crashed instances return within 8 s; that belongs to the faulty phase too."""
+        for index, name in enumerate(chaos.spare):
+            known = [*self.hosts, *self.servers, REGISTRY]
+            self.known("host, server, or registry", name, known, at(node, "spare", index))
+        if chaos.until_ns + LONGEST_DEATH_NS > clock.faults_until_ns:
+            latest = show_duration(max(0, clock.faults_until_ns - LONGEST_DEATH_NS))
+            at(node, "until").refuse(f"at most {latest} (clock.limit less clock.settle, less 9s for what lasts)")
+        left = [place for name, one in self.servers.items() if name not in chaos.spare for place in one.places]
+        if all(place in chaos.spare for place in left):
+            at(node, "spare").refuse("somebody to be left who is not spared")
 
     # -- expect ------------------------------------------------------------------------------------------------------
 

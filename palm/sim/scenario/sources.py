@@ -51,5 +51,5 @@ def _function(node: Node) -> Run:
     return Run(path, name, None)
 
 
-RUN = Form("a server class such as examples/text/clean.py:Clean", _run)
-FUNCTION = Form("a function such as checks/colours.py:all_blue", _function)
+RUN = Form("a server class such as examples/text/clean.py:Clean", _run, lambda: {"type": "string"})
+FUNCTION = Form("a function such as checks/colours.py:all_blue", _function, lambda: {"type": "string"})
