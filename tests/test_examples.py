@@ -111,6 +111,11 @@ def risk(client: Client) -> None:
     assert at_risk.expected_shortfall > at_risk.value_at_risk > 0
 
 
+def asks(client: Client) -> None:
+    """Handlers that call another server."""
+    assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
+
+
 WORKERS = ("--workers", "2")
 NUMBERS, WORK = Served("source/numbers.py"), Served("source/work.py")
 FLOW = [Served(f"flow/words.py:{name}") for name in ("Lines", "Tee", "Words")]
@@ -125,6 +130,7 @@ RUNS: dict[str, list[Example]] = {
     "source": [Example([NUMBERS, WORK], source)],
     "sink": [Example([NUMBERS, WORK, Served("sink/pairs.py"), Served("sink/pairs.py:Book")], sink)],
     "flow": [Example(FLOW, flow)],
+    "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
 }
 """By folder. An example of another shape has tests of its own, and is in `ELSEWHERE`."""
 

@@ -57,6 +57,8 @@ class Script:
         self._frozen: dict[str, list[Instance]] = {}
         self._undo: dict[str, Callable[[], None]] = {}
         self._points = Points(cluster)
+        self.cancel: Callable[[str], int] = lambda job: 0
+        """Cancels that job; how many of its messages had not ended."""
 
     def begin(self) -> None:
         self._cluster.recorder.notice = self._heard
@@ -145,6 +147,13 @@ class Script:
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up)
                 for instance in who:
                     self._cluster.crash(instance)
+            case actions.Drain():
+                who = self._who(step, action.who, subjects)
+                self._touched[step.id] = sum(1 for instance in who if instance.is_up and not instance.leaves)
+                for instance in who:
+                    self._cluster.drain(instance)
+            case actions.Cancel():
+                self._touched[step.id] = self.cancel(action.job)
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:

@@ -52,6 +52,23 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """The process is told to end, as by SIGTERM or `palm drain`: it finishes what it has and leaves. Down until a
+    `restart`."""
+
+    lasts: ClassVar[bool] = False
+    who: Annotated[Target, Key("who", WHO)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The caller of that job has no further interest in it."""
+
+    lasts: ClassVar[bool] = False
+    job: Annotated[str, Key("job", NAME)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """A new life in the place of one that crashed; one that runs is crashed first."""
 
@@ -287,17 +304,19 @@ class Point:
 
 OnLink = Cut | Hold | Slow | Lose | Twice | Shuffle | Throttle
 """Those that lay a rule on links."""
-OnProcesses = Crash | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire
+OnProcesses = Crash | Drain | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire
 """Those that are done to a target."""
 OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure | DiskFull
-Action = OnLink | Heal | Reset | OnProcesses | Scale | Point | OnRegistry
+Action = OnLink | Heal | Reset | OnProcesses | Scale | Point | Cancel | OnRegistry
 
 ACTIONS: Mapping[str, type[Action]] = {
     "cut": Cut,
     "heal": Heal,
     "crash": Crash,
+    "drain": Drain,
     "restart": Restart,
     "freeze": Freeze,
+    "cancel": Cancel,
     "registry.down": RegistryDown,
     "hold": Hold,
     "slow": Slow,
