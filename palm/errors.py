@@ -42,6 +42,10 @@ class NoSuchFunction(PalmError):
     """The server lives but does not list the function; lists what it has."""
 
 
+class NameTaken(PalmError):
+    """Instances of another kind serve under that name; names the first of them, and the way out."""
+
+
 class PayloadTooLarge(PalmError):
     """A payload is over `max_payload_bytes`; names both and the way out."""
 

@@ -7,7 +7,7 @@ Nothing here knows sockets or the registry: `palm run` and the simulator take it
 from __future__ import annotations
 
 import logging
-from typing import Literal, Sequence
+from typing import Literal, Mapping, Sequence
 
 from palm import nested
 from palm.core.names import check_name
@@ -76,9 +76,13 @@ class SourceServer(RegisteredServer):
     What a function returns goes to every branch, as a copy. `yield 'name', payload` (or to return that pair) sends a
     result to one branch: the names are those of a mapping in the route, `{'even': ['b.left'], 'odd': ['c.right']}`, or
     each branch's first stage. None goes nowhere: the message, or this part of it, ends without a result.
+
+    `outputs` may say which names a function uses, as `{"sort": ["even", "odd"]}`: then a route with other branches
+    behind it is refused before its first message, where a name without a branch would fail each message that gets it.
     """
 
     kind = "SourceServer"
+    outputs: Mapping[str, Sequence[str]] = {}
 
 
 class SinkServer(RegisteredServer):

@@ -271,7 +271,10 @@ class ButterflyNode:
         self.server.leads = False
         effects = self._release(lead, Status.BUSY, now)
         for ended in lead.dispatch.drop():
-            effects += self._sorted(self.server.release(ended.ticket, ended.sequences, None, now), now)
+            # One that hands over says so of what its workers still run: the next leader asks them. What must not run
+            # twice is left to its silence.
+            status = Status.AWAY if self.server.draining and not ended.header.at_most_once else None
+            effects += self._sorted(self.server.release(ended.ticket, ended.sequences, status, now), now)
         return effects + self._find_chief(now)
 
     def _release(self, lead: Lead, status: Status, now: int) -> list[Effect]:

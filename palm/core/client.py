@@ -25,9 +25,21 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
-from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
+from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place, unfit
 from palm.core.links import Link, Links
-from palm.core.message import Batch, Exposed, Failure, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.message import (
+    Batch,
+    Buried,
+    Exposed,
+    Failure,
+    JobId,
+    Over,
+    Payload,
+    Peer,
+    Pong,
+    Status,
+    results_bytes,
+)
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
@@ -157,6 +169,11 @@ class ClientNode:
                 return BadRequest(
                     f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
                 )
+        for stage in sorted({*route.within, *route.branches}):
+            instances = [link.instance for link in self._links.of(route[stage].server).values()]
+            text = next(filter(None, (unfit(route, stage, instance) for instance in instances)), "")
+            if text:
+                return BadRequest(text)
         return None
 
     def missing(self, number: int) -> list[str]:
@@ -356,6 +373,13 @@ class ClientNode:
         payloads: list[Payload],
         statuses: Sequence[int] | None,
     ) -> list[Effect]:
+        if statuses is not None and Status.DEAD_LETTERED in statuses:
+            payloads = [
+                Buried(job.payloads[sequence], evidence)  # type: ignore[arg-type]  # with that status it is a failure
+                if status == Status.DEAD_LETTERED
+                else evidence
+                for sequence, evidence, status in zip(sequences, payloads, statuses, strict=True)
+            ]
         job.end(sequences)
         ends = job.ends
         if statuses is None or not any(statuses):
@@ -429,7 +453,8 @@ class ClientNode:
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):
-            if job.route[0].server == event.server:
+            # What one that drained had is with the next stage: to ask another one for it would run it again.
+            if job.route[0].server == event.server and not (link.instance.draining and len(job.route) > 1):
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], link, clean)
             effects += self._dispatch(job, now)
             effects += self._demand(number, job)

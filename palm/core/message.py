@@ -164,9 +164,18 @@ class PartFailed(NamedTuple):
 Joined = tuple[bytes | None | PartFailed, ...]
 """What came back together of one message; None for a part that was filtered out."""
 
-Payload = bytes | Failure | Split | Results | Joined
+class Buried(NamedTuple):
+    """What a client has of a message that is dead-lettered."""
+
+    payload: bytes
+    failure: bytes | Failure
+    """The evidence."""
+
+
+Payload = bytes | Failure | Split | Results | Joined | Buried
 """What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled). A Split and
-Results stand with `Status.MANY`; Joined is for the function that joins."""
+Results stand with `Status.MANY`; Joined is for the function that joins; Buried stands with `Status.DEAD_LETTERED` in a
+client."""
 
 
 def results_bytes(payload: Payload, status: int) -> int:
@@ -255,6 +264,10 @@ class Pull(NamedTuple):
     credit: int
 
 
+class Leave(NamedTuple):
+    """To an instance: drain, and end."""
+
+
 class Exposed(NamedTuple):
     """From a stage to the client: these of its messages went on from here to an instance that is gone without having
     drained. Each may have been lost there, or be further on, or have ended. A hint: it may itself be lost."""
@@ -268,7 +281,7 @@ class Exposed(NamedTuple):
     """One of them may be what ended it. A leader runs nothing itself: what it had is not suspect."""
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed | Leave
 
 PROTOCOL_VERSION = 1
 
@@ -295,6 +308,10 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+    join: str = ""
+    """How a sink joins; others say nothing."""
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The names that results of a function may have, for functions that declare them."""
 
     @property
     def takes_messages(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Container, Sequence
 
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Send, Tell
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Send, Tell
 from palm.core.event import (
     Bounced,
     DrainAsked,
@@ -34,6 +34,7 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leave,
     Leg,
     Over,
     Payload,
@@ -207,6 +208,8 @@ class ServerNode:
                 return [Tell(peer, self.pong(control.number, now)), *self._forget_ended(peer, control)]
             case Over():
                 return self._job_over(JobId(peer, control.incarnation, control.number))
+            case Leave():
+                return [Retire()] if peer in self._callers else [self._stranger(peer)]
             case Pong():
                 self._sent_since_pong.pop(peer, None)
         woken = self._links.heard(peer, now)
@@ -299,10 +302,10 @@ class ServerNode:
             self.counters.stale += len(batch)
             return []
         if not self.leads:
-            # Who leads will be known soon, and it may be this one.
+            # Who leads will be known soon, and it may be this one, unless it leaves.
             self.counters.turned_away += len(batch)
-            count = len(batch)
-            return self._send_result(header, batch.sequences, [b""] * count, [Status.BUSY] * count, None, now)
+            count, status = len(batch), Status.AWAY if self.draining else Status.BUSY
+            return self._send_result(header, batch.sequences, [b""] * count, [status] * count, None, now)
         return self._take(batch, now)
 
     def hand(self, batch: Batch, now: int) -> list[Effect]:

@@ -84,6 +84,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     from palm.net.transport import TransportSettings, ZmqTransport
 
     server = make()
+    stop = _on_signals()
     if options.db:
         os.makedirs(options.db, exist_ok=True)
         object.__setattr__(server, "db", options.db)
@@ -108,15 +109,16 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             kind=traits.kind,
             join=traits.join,
             consume=traits.consume,
+            outputs=traits.outputs,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
         log=log.info,
         on_term=getattr(server, "on_term", None),
+        on_retire=lambda: _set(stop),
         inside=inside,
     )
     bind(server, inside)
-    stop = _on_signals()
     try:
         address = await serving.start()
         say(

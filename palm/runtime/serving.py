@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Callable, Mapping
 
 from palm.core.butterfly import ButterflyNode
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
 from palm.core.event import DrainAsked
-from palm.core.joins import Join
+from palm.core.joins import SINK, Join
 from palm.core.message import Instance
 from palm.core.server import ServerNode
 from palm.ports.host import Host
@@ -27,6 +27,12 @@ from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
 
+HAND_OVER = 500_000_000
+"""How long (ns) a leader that drains waits for what its workers have, before the next one leads."""
+
+FAREWELL = 200_000_000
+"""How long (ns) an instance that has drained still says so to those who have not heard of it."""
+
 PARALLEL = frozenset({"ButterflyServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
 
@@ -37,7 +43,8 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
-    """These three are a server class's own: `palm.runtime.traits`."""
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """These four are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -58,10 +65,11 @@ class Serving:
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
+        on_retire: Callable[[], None] = lambda: None,
         inside: Inside | None = None,
     ) -> None:
         """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader."""
+        leader. `on_retire` is called, perhaps several times, when somebody asks the instance to drain and end."""
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -74,6 +82,7 @@ class Serving:
         self._settings = settings
         self._log = log
         self._on_term = on_term
+        self._on_retire = on_retire
         self._term = 0
         self._drained = False
         self._record: Instance | None = None
@@ -96,7 +105,8 @@ class Serving:
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
-        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry."""
+        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry,
+        NameTaken where another kind serves under the name."""
         settings, host = self._settings, self.host
         self.driver.start()
         address = host.transport.bind()
@@ -106,6 +116,8 @@ class Serving:
             address=address,
             functions=tuple(self._functions),
             kind=settings.kind,
+            join=settings.join if settings.kind == SINK else "",
+            outputs=tuple(one for one in settings.outputs if one[0] in self._functions),
             host=host.name,
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,
@@ -118,6 +130,7 @@ class Serving:
             ttl_s=settings.lease_ttl_s,
             renew=settings.renew,
             log=self._log,
+            claims=(settings.cluster, self._record),
         )
         await self.registration.start()
         if settings.kind in PARALLEL:
@@ -128,19 +141,27 @@ class Serving:
         return address
 
     async def drain(self) -> bool:
-        """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough."""
+        """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough.
+
+        A leader makes room for the next one as soon as its workers are through, or after `HAND_OVER`.
+        """
         self.driver.post(DrainAsked())
         if self.election is not None:
             self.election.retire()
         if self._record is not None:
             self._record = replace(self._record, draining=True)
             await self._show()
-        until = self.host.now() + int(self._settings.drain_s * 1e9)
+        begin = self.host.now()
+        until = begin + int(self._settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
+            if self.election is not None and self.election.leads and self.host.now() >= begin + HAND_OVER:
+                await self.election.resign()
             await self.host.sleep(POLL)
         if self.election is not None:
             await self.election.resign()
-        return self._drained
+        drained = self._drained
+        await self.host.sleep(FAREWELL)
+        return drained
 
     async def _show(self) -> None:
         if self.registration is not None and self._record is not None:
@@ -180,6 +201,8 @@ class Serving:
             self._drained = True
         elif isinstance(effect, Stand):
             self._stand(effect)
+        elif isinstance(effect, Retire):
+            self._on_retire()
 
     def _stand(self, effect: Stand) -> None:
         assert self._record is not None, "nothing happens to a node before its instance is registered"

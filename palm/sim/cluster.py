@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-from palm.errors import RegistryError
+from palm.errors import NameTaken, RegistryError
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, listed_by_default
 from palm.runtime.inside import Inside, bind
@@ -45,6 +45,10 @@ class Instance:
     host: Host | None = None
     make: Callable[[], object] | None = None
     """What its lives run since it was upgraded; None: what its server's others run."""
+    leaves: bool = False
+    """Its present life was asked to end in good order."""
+    refused: NameTaken | None = None
+    """Why it could not start."""
 
     @property
     def name(self) -> str:
@@ -139,6 +143,7 @@ class Cluster:
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
+        instance.leaves = False
         self._lives[peer] = instance
         self._labels[host.label] = instance
         serving = instance.serving = Serving(
@@ -152,10 +157,12 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                outputs=traits.outputs,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            on_retire=lambda: self.drain(instance),
             inside=inside,
         )
         bind(server, inside)
@@ -166,6 +173,10 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
+        except NameTaken as error:
+            # As a process that says so and ends: trying again would not help.
+            instance.refused = error
+            self.world.kernel.call_soon(host.crash)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
@@ -177,13 +188,14 @@ class Cluster:
             instance.host.crash()
 
     def drain(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
-        """End its present life in good order, as Ctrl-C does, and call `then`, where it has come to that. One that is
-        down has ended."""
+        """End its present life in good order, as Ctrl-C does, and call `then`, where it comes to that. Harmless when it
+        leaves already; one that is down has ended."""
         host, serving = instance.host, instance.serving
-        if host is not None and serving is not None and host.alive:
-            host.spawn(self._drain(host, serving, then), "drain")
-        else:
+        if host is None or serving is None or not host.alive:
             then()
+        elif not instance.leaves:
+            instance.leaves = True
+            host.spawn(self._drain(host, serving, then), "drain")
 
     async def _drain(self, host: Host, serving: Serving, then: Callable[[], None]) -> None:
         while serving.registration is None or not serving.registration.registrations:

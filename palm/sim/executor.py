@@ -17,6 +17,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from palm.core.message import Status
 from palm.sim import sandbox
 from palm.sim.draws import Distribution, Key
 from palm.sim.kernel import NANOSECONDS, Future
@@ -67,6 +68,10 @@ class UserSurroundings:
     def exit(self) -> NoReturn:
         self._host.crash()
         raise GreenletExit
+
+
+NOT_RUN = (Status.EXPIRED, Status.CANCELLED)
+"""Outcomes of what was looked at and not run: that takes no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,7 @@ class SimExecutor:
                 if not host.alive:
                     return  # it died under its user code, which may have swallowed that
                 service = self._draw()
-                if service > 0:
+                if service > 0 and outcomes[-1] not in NOT_RUN:
                     host.pause(service)
                     host.call_soon(partial(batch.done, outcomes))
                     outcomes = []
@@ -168,7 +173,7 @@ class SimExecutor:
 
     def _ready(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
         service = self._draw()
-        if service > 0:
+        if service > 0 and not (task.done() and task.result() in NOT_RUN):
             self._host.call_at(self._host.now() + service, partial(self._hand_over, index, done, task))
         else:
             self._hand_over(index, done, task)

@@ -81,6 +81,7 @@ class _Run:
         self._loads = [
             Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
+        self._script.cancel = lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
 
     def _build_network(self) -> None:
         network = self._cluster.world.network

@@ -3,6 +3,7 @@ touched."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Mapping
 
 from palm.sim.cluster import Cluster, Instance
@@ -18,6 +19,7 @@ from palm.sim.faults import (
 )
 from palm.sim.history import Entry, Interval, is_of
 from palm.sim.network import Rule
+from palm.sim.points import Points
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import (
     HalfOf,
@@ -54,9 +56,12 @@ class Script:
         self._counts: dict[str, int] = {}
         self._frozen: dict[str, list[Instance]] = {}
         self._undo: dict[str, Callable[[], None]] = {}
+        self._points = Points(cluster)
+        self.cancel: Callable[[str], int] = lambda job: 0
+        """Cancels that job; how many of its messages had not ended."""
 
     def begin(self) -> None:
-        self._cluster.recorder.notice = self._notice
+        self._cluster.recorder.notice = self._heard
         for step in self._steps:
             if isinstance(step.trigger, At):
                 self._kernel.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
@@ -104,6 +109,10 @@ class Script:
                     self._started[step.id] = self._kernel.now
                     self._kernel.call_soon(lambda step=step, subjects=subjects: self._do(step, subjects))  # type: ignore[misc]  # bound
 
+    def _heard(self, entry: Entry) -> None:
+        self._notice(entry)
+        self._points.reached(entry)
+
     def _matches(self, trigger: When, entry: Entry) -> bool:
         if entry.kind.value != trigger.event:
             return False
@@ -138,6 +147,13 @@ class Script:
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up)
                 for instance in who:
                     self._cluster.crash(instance)
+            case actions.Drain():
+                who = self._who(step, action.who, subjects)
+                self._touched[step.id] = sum(1 for instance in who if instance.is_up and not instance.leaves)
+                for instance in who:
+                    self._cluster.drain(instance)
+            case actions.Cancel():
+                self._touched[step.id] = self.cancel(action.job)
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:
@@ -153,6 +169,11 @@ class Script:
                 self._follow(step, do_to_registry(action, self._cluster))
             case actions.Reset():
                 self._follow(step, reset_links(action, self._cluster))
+            case actions.Point():
+                self._points.arm(step.id, action)
+                touched = self._points.touched
+                undo = partial(self._points.disarm, step.id)
+                self._follow(step, Done(touched=lambda: touched[step.id], undo=undo, for_ns=action.for_ns))
             case actions.Scale():
                 self._touched[step.id] = self._cluster.scale(action.server, action.to)
             case _:

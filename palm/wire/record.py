@@ -36,6 +36,11 @@ def leader_key(cluster: str, server: str) -> str:
     return f"/palm/{cluster}/leaders/{server}"
 
 
+def kind_key(cluster: str, server: str) -> str:
+    """Holds the kind of all instances of a server. Written with each of their records, under the same lease."""
+    return f"/palm/{cluster}/kinds/{server}"
+
+
 def client_key(cluster: str, peer: Peer) -> str:
     return f"/palm/{cluster}/clients/{peer}"
 
@@ -55,6 +60,10 @@ def encode_instance(instance: Instance) -> bytes:
     }
     if instance.role:
         record |= {"role": instance.role, "term": instance.term}
+    if instance.join:
+        record["join"] = instance.join
+    if instance.outputs:
+        record["outputs"] = {function: list(names) for function, names in instance.outputs}
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -82,6 +91,8 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
             term=_term(record.get("term", 0)),
+            join=str(record.get("join", "")),
+            outputs=_outputs(record.get("outputs", {})),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
@@ -101,6 +112,14 @@ def _term(said: object) -> int:
     if not isinstance(said, int) or not 0 <= said < 2**63:
         raise ValueError(f"{said!r:.80} is no term")
     return said
+
+
+def _outputs(said: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Raises ValueError where names are no names."""
+    outputs = tuple((function, tuple(names)) for function, names in said.items())
+    if not all(is_name(function) and all(map(is_name, names)) for function, names in outputs):
+        raise ValueError(f"{said!r:.200} are no outputs")
+    return outputs
 
 
 def _role(said: object) -> Role:

@@ -91,10 +91,13 @@ def an_ordered_sink_sees_messages_in_order(client: Client) -> None:
 
 
 def a_route_that_cannot_work_is_refused_before_its_first_message(client: Client) -> None:
-    """Branches behind what is no source, and branches that never join."""
+    """Branches behind what is no source, or that never join; an ordered sink in one; others than are declared."""
     for route, said in (
         (["work.tag", [["work.tag"], ["work.odd"]]], "branches begin behind work.tag, which is a RegisteredServer"),
         (["split.copy", [["work.tag"], ["work.odd"]], "work.tag"], "branches never join: they meet in work.tag"),
+        (["split.copy", [["work.tag"], ["ordered.each", "work.tag"]]], "ordered.each joins in order, but stands in a"),
+        (["split.sort", {"odd": ["work.tag"], "evn": ["work.tag"]}], "the route has a branch 'evn' .did you mean"),
+        (["split.sort", {"odd": ["work.tag"], "x": ["work.tag"]}], "split.sort names its outputs odd, even"),
     ):
         job = client.job(NUMBERS, route)
         with pytest.raises(BadRequest, match=said):

@@ -7,7 +7,7 @@ import pytest
 from palm.core.client import MAX_ATTEMPTS, MAX_DEATHS
 from palm.core.effect import Deliver, Demand, Dial, Ended, Follow, Ready, Send
 from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, SourceEnded, Taken
-from palm.core.message import Exposed, Failure, Over, Ping, Pong, Refused, Status
+from palm.core.message import Buried, Exposed, Failure, Over, Ping, Pong, Refused, Status
 from palm.core.window import LEAST
 from palm.errors import NoSuchFunction
 from palm.observe.ledger import Ledger
@@ -260,7 +260,8 @@ def test_a_message_that_idle_instances_never_answer_is_dead_lettered() -> None:
     client.alive(60, ONE)
     [(sequence, failure, status, _)] = client.delivered()
     assert (sequence, status) == (0, Status.DEAD_LETTERED)
-    assert isinstance(failure, Failure) and "no answer to 12 sendings" in failure.text
+    assert isinstance(failure, Buried) and failure.payload == b"a"
+    assert isinstance(failure.failure, Failure) and "no answer to 12 sendings" in failure.failure.text
     assert client.ledger() == Ledger(sent=1, dead_lettered=1)
 
 
@@ -352,7 +353,8 @@ def test_a_message_that_kills_three_instances_is_dead_lettered_and_the_others_fl
     assert deaths == MAX_DEATHS
     first, (_, failure, status, _), last = sorted(client.delivered())
     assert (first, status, last) == (Item(0, b"r0"), Status.DEAD_LETTERED, Item(2, b"r2"))
-    assert isinstance(failure, Failure) and failure.text.startswith("3 instances of one died while they had this")
+    assert isinstance(failure, Buried) and failure.payload == b"poison" and isinstance(failure.failure, Failure)
+    assert failure.failure.text.startswith("3 instances of one died while they had this")
     assert client.ledger() == Ledger(sent=3, dead_lettered=1, in_flight=2)
 
 
@@ -407,6 +409,18 @@ def test_what_was_with_a_lost_later_stage_is_asked_for_again_at_once() -> None:
     assert sequences == [0] and 0 in before[peer]
 
 
+def test_what_a_drained_first_stage_has_handed_on_is_not_asked_for_again() -> None:
+    """It is with the next stage; where it is not after all, the retry time finds out. Nothing has an unknown fate."""
+    client = two_stages(b"a", b"b", at_most_once=True)
+    for index in (0, 1):
+        client.post(InstanceUp(instance_of("one", index, draining=True)))
+        client.down("one", index)
+    client.up("one", 2)
+    assert client.delivered() == [] and len(client.node.jobs[1].rows) == 2
+    client.answer(0, 1, peer=TWO)
+    assert client.ledger().failed == 0 and len(client.delivered()) == 2
+
+
 def test_what_a_lost_leader_had_is_asked_for_again_and_not_suspected() -> None:
     """It ran nothing itself: all together, and no death is counted."""
     client = two_stages(*[b"x"] * 40)
@@ -453,8 +467,9 @@ def test_a_message_that_kills_three_instances_of_a_later_stage_is_dead_lettered_
         client.answer(*[item.sequence for item in client.sent()], peer=TWO)
     ends = {item.sequence: item for item in client.delivered()}
     assert [sequence for sequence, item in ends.items() if item.status] == [7] and not client.node.jobs[1].rows
-    failure = ends[7].payload
-    assert isinstance(failure, Failure) and all(peer_of("two", each) in failure.text for each in range(3))
+    buried = ends[7].payload
+    assert isinstance(buried, Buried) and isinstance(buried.failure, Failure)
+    assert all(peer_of("two", each) in buried.failure.text for each in range(3))
 
 
 def test_what_bounces_goes_elsewhere_at_once() -> None:

@@ -142,6 +142,13 @@ TWINS = [
         "                if holder is None:\n",
         "exactly-once",
     ),
+    Twin(
+        "registry/role-in-doubt",
+        registration,
+        '            self._written = b""\n            raise\n',
+        "            raise\n",
+        "exactly-once",
+    ),
     Twin("registry/outage-of-many", registration, *A_LOST_LEASE, "registered"),
     Twin(
         "registry/disk-full",

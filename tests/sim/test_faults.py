@@ -129,3 +129,32 @@ def test_an_action_that_cannot_be_done_is_refused_where_it_stands(step: str, sai
     with pytest.raises(ScenarioError) as refused:
         parse(SMALL.replace("STEP", step), str(ROOT / "scenarios" / "small.yaml"))
     assert said in str(refused.value) and "small.yaml:14: script[0]" in str(refused.value)
+
+
+MARKED = """
+from palm import RegisteredServer
+
+class Marked(RegisteredServer):
+    def work(self, message):
+        self.mark("half")
+        return message
+"""
+
+
+@pytest.mark.parametrize(
+    ("effect", "handled", "failed"),
+    [("effect: fail, times: 3", 200, 3), ("effect: crash", 201, 0), ("effect: wait, by: 3s", 200, 0)],
+)
+def test_a_point_acts_where_user_code_has_placed_a_mark(
+    effect: str, handled: int, failed: int, tmp_path: Path
+) -> None:
+    """A function fails there, or its process dies and the message is run again, or it takes its time."""
+    (tmp_path / "marked.py").write_text(MARKED)
+    text = SMALL.replace("STEP", f"do: point, name: half, {effect}").replace("finally: [", "finally: [] # [")
+    text = text.replace("examples/text/count.py:Count", "marked.py:Marked").replace("words]", "work]")
+    text = text.replace("service: 5ms", "functions: [work], service: 5ms")
+    result = run(parse(text, str(tmp_path / "point.yaml")), 7)
+    runs = [entry for entry in result.history.entries if entry.kind.value == "handling"]
+    assert result.verdict is Verdict.HOLDS and len(runs) == handled
+    assert (result.ledger.delivered, result.ledger.failed) == (200 - failed, failed)
+    assert result.history.touched["it"] == max(1, failed)

@@ -81,7 +81,8 @@ def test_without_retries_the_partition_loses_messages(scenario: Scenario) -> Non
 def test_without_the_memory_of_what_has_ended_the_partition_breaks(scenario: Scenario) -> None:
     """The scenario needs the line by which the client drops what it already has."""
     with twin(client_module, DEDUP, "    if False:\n"), pytest.raises(HarnessError, match="KeyError"):
-        run(scenario, 7)
+        for seed in (2, 4, 5, 8):  # not in every course of events does an answer come twice
+            run(scenario, seed)
 
 
 def test_the_fault_free_twin_of_a_twin_holds(scenario: Scenario) -> None:

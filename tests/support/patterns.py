@@ -43,6 +43,8 @@ class Work(RegisteredServer):
 
 
 class Split(SourceServer):
+    outputs = {"sort": ["odd", "even"]}
+
     def copy(self, message):
         return message
 

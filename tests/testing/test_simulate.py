@@ -58,6 +58,7 @@ def test_a_map_gives_what_the_functions_give() -> None:
 def test_a_drained_instance_finishes_what_it_has_and_is_gone() -> None:
     """Nothing is sent twice, its record is taken back at once, and the others do the rest."""
     with cluster(service_s=0.01) as sim:
+        sim.run(0.1)  # all of them are there
         sim.at(0.5, lambda: sim.drain("worker[1]"))
         client = sim.client()
         job = client.job(PAYLOADS, "worker.shout")

@@ -52,6 +52,23 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """The process is told to end, as by SIGTERM or `palm drain`: it finishes what it has and leaves. Down until a
+    `restart`."""
+
+    lasts: ClassVar[bool] = False
+    who: Annotated[Target, Key("who", WHO)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The caller of that job has no further interest in it."""
+
+    lasts: ClassVar[bool] = False
+    job: Annotated[str, Key("job", NAME)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """A new life in the place of one that crashed; one that runs is crashed first."""
 
@@ -271,19 +288,35 @@ class Unsure:
     writes: Annotated[int, Key("writes", whole(1, 10_000))] = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """At the next `times` marks of that name, which user code has placed (`self.mark`), its function fails, its process
+    dies, or it waits for `by`."""
+
+    lasts: ClassVar[bool] = True
+    name: Annotated[str, Key("name", NAME)]
+    effect: Annotated[str, Key("effect", one_of("what happens there", ["fail", "crash", "wait"]))]
+    server: Annotated[str | None, Key("server", NAME)] = None
+    by_ns: Annotated[int, Key("by", DURATION)] = 0
+    times: Annotated[int, Key("times", whole(1, 10**6))] = 1
+    for_ns: Annotated[int | None, Key("for", DURATION)] = None
+
+
 OnLink = Cut | Hold | Slow | Lose | Twice | Shuffle | Throttle
 """Those that lay a rule on links."""
-OnProcesses = Crash | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire
+OnProcesses = Crash | Drain | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire
 """Those that are done to a target."""
 OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure | DiskFull
-Action = OnLink | Heal | Reset | OnProcesses | Scale | OnRegistry
+Action = OnLink | Heal | Reset | OnProcesses | Scale | Point | Cancel | OnRegistry
 
 ACTIONS: Mapping[str, type[Action]] = {
     "cut": Cut,
     "heal": Heal,
     "crash": Crash,
+    "drain": Drain,
     "restart": Restart,
     "freeze": Freeze,
+    "cancel": Cancel,
     "registry.down": RegistryDown,
     "hold": Hold,
     "slow": Slow,
@@ -298,6 +331,7 @@ ACTIONS: Mapping[str, type[Action]] = {
     "disk-full": DiskFull,
     "upgrade": Upgrade,
     "scale": Scale,
+    "point": Point,
     "registry.lose-quorum": LoseQuorum,
     "registry.change-leader": ChangeLeader,
     "registry.expire": Expire,
@@ -307,4 +341,4 @@ ACTIONS: Mapping[str, type[Action]] = {
     "registry.unsure": Unsure,
 }
 
-ACTIONS_NOT_YET = frozenset({"point"})
+ACTIONS_NOT_YET: frozenset[str] = frozenset()

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Collection, NoReturn
 from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
-from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, OnProcesses, OnRegistry, Reset, Restart, Scale
+from palm.sim.scenario.actions import (
+    Cancel,
+    Crash,
+    Freeze,
+    Heal,
+    OnLink,
+    OnProcesses,
+    OnRegistry,
+    Point,
+    Reset,
+    Restart,
+    Scale,
+)
 from palm.sim.scenario.chaos import Chaos
 from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
 from palm.sim.scenario.names import (
@@ -138,7 +150,11 @@ class _Names:
             case When() as when:
                 self.check_when(when, at(node, "when"))
         match step.action:
-            case Scale(server=server):
+            case Cancel(job=job):
+                self.known("job", job, self.jobs, at(node, "job"))
+            case Point(server=None):
+                pass
+            case Scale(server=server) | Point(server=str(server)):
                 self.known("server", server, self.servers, at(node, "server"))
             case Heal(link=None):
                 pass
