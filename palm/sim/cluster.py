@@ -13,18 +13,21 @@ from typing import Callable, Mapping, Sequence
 from palm.core.message import Peer
 from palm.errors import NameTaken, RegistryError
 from palm.runtime.engine import ClientEngine
-from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.functions import Function, functions_of, listed_by_default
 from palm.runtime.inside import Inside, bind
 from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
+from palm.sim import sandbox
 from palm.sim.draws import ZERO, Distribution
+from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
 from palm.sim.observed import ObservedEtcd
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
 from palm.sim.registry_server import RegistryServer
+from palm.sim.still import Still
 from palm.sim.world import World
 from palm.wire.record import instances_prefix
 
@@ -87,6 +90,8 @@ class Cluster:
         self.namespace = namespace
         self.registered: dict[str, dict[Peer, None]] = {}
         """By server: whose records are in the registry."""
+        self.wrap: Callable[[str, Function], Function] = lambda instance, function: function
+        """Put around every function of every instance, by the instance's name: how the guard sees user code."""
         self._ttl_s = ttl_s
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
@@ -102,8 +107,9 @@ class Cluster:
 
     def add_server(self, spec: ServerSpec) -> list[Instance]:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
-        functions_of(spec.make(), spec.functions or listed_by_default(spec.make()))
-        traits_of(spec.make())
+        server = _made(spec, Still(self.world.kernel.seed, spec.name, refuses=True))
+        functions_of(server, spec.functions or listed_by_default(server))
+        traits_of(server)
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
@@ -138,7 +144,7 @@ class Cluster:
         spec = self._specs[instance.server]
         listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
         host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
-        server = (instance.make or spec.make)()
+        server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
         traits = traits_of(server)
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
@@ -149,7 +155,10 @@ class Cluster:
         serving = instance.serving = Serving(
             host,
             spec.name,
-            functions_of(server, spec.functions or listed_by_default(server)),
+            {
+                name: self.wrap(instance.name, function)
+                for name, function in functions_of(server, spec.functions or listed_by_default(server)).items()
+            },
             ServingSettings(
                 cluster=self.namespace,
                 lease_ttl_s=self._ttl_s,
@@ -305,3 +314,12 @@ class Cluster:
                         found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
                     found += [f"{instance.name} {what}" for what in node.held(still_open)]
         return found
+
+
+def _made(make: Callable[[], object], surroundings: sandbox.Surroundings) -> object:
+    """A server object; its constructor is user code."""
+    before = sandbox.enter(surroundings)
+    try:
+        return make()
+    finally:
+        sandbox.enter(before)

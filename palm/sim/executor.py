@@ -34,10 +34,13 @@ class UserSurroundings:
     """What one executor's user code sees of its host; chance is keyed by the invocation, so that losing one message
     changes nothing for the next."""
 
-    __slots__ = ("_host", "_key", "_random", "invocation")
+    __slots__ = ("_host", "_key", "_random", "invocation", "pid")
+
+    refuses = True
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
+        self.pid = Key(host.kernel.seed, f"{host.label}/pid").random(0).randrange(2, 1 << 22)
         self._key = Key(host.kernel.seed, f"{host.label}/{name}/user")
         self._random: Random | None = None
         self.invocation = 0
@@ -52,6 +55,10 @@ class UserSurroundings:
         if self._random is None:
             self._random = self._key.random(self.invocation)
         return self._random
+
+    @property
+    def place(self) -> str:
+        return self._host.place
 
     def wall(self) -> int:
         return self._host.wall()

@@ -47,7 +47,7 @@ def do_to_processes(action: actions.OnProcesses, who: list[Instance], cluster: C
                 host.clock.wall_offset += action.by_ns
             return Done(touched=_count(len(hosts)))
         case actions.Upgrade():
-            make = load_class(action.to.file, action.to.class_name)
+            make = load_class(action.to.file, action.to.class_name, cluster.world.kernel.seed)
             for instance in who:
                 cluster.upgrade(instance, make)
             return Done(touched=_count(len(who)))

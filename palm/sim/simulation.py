@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from palm.errors import BadRequest, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
+from palm.runtime.functions import Function
 from palm.sim import sandbox
 from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
@@ -27,6 +28,9 @@ from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.server_files import load_class
 from palm.sim.steps import Script
+
+if TYPE_CHECKING:
+    from palm.sim.report.film import Film
 
 NS = 1_000_000_000
 LOOK = NS // 20
@@ -55,11 +59,22 @@ class Result:
     """What its chaos block drew, as the lines of a plain script."""
 
 
-def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = None) -> Result:
-    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails."""
+def run(
+    scenario: Scenario,
+    seed: int,
+    *,
+    trace: Callable[[str], None] | None = None,
+    wrap: Callable[[str, Function], Function] | None = None,
+    film: Film | None = None,
+) -> Result:
+    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails.
+
+    `trace` is given each frame as a line of JSON; `wrap` is put around each instance's functions;
+    `film` keeps what a report shows.
+    """
     with sandbox.installed():
         scenario, drawn = with_chaos(scenario, seed)
-        running = _Run(scenario, seed, trace)
+        running = _Run(scenario, seed, trace, wrap, film)
         try:
             return replace(running.run(), drawn=drawn)
         finally:
@@ -67,13 +82,23 @@ def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = 
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, trace: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        trace: Callable[[str], None] | None,
+        wrap: Callable[[str, Function], Function] | None,
+        film: Film | None,
+    ) -> None:
         lease = scenario.world.registry.lease
         self._scenario = scenario
         self._seed = seed
         self._cluster = Cluster(seed, ttl_s=lease.ttl_ns // NS, renew=lease.renew_ns)
         self._kernel = self._cluster.world.kernel
         self._kernel.trace.sink = trace
+        if wrap is not None:
+            self._cluster.wrap = wrap
+        self._film = self._cluster.world.network.observer = film
         self._build_network()
         self._build_servers()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
@@ -92,7 +117,7 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = load_class(block.run.file, block.run.class_name)
+            make = load_class(block.run.file, block.run.class_name, self._seed)
             try:
                 self._cluster.add_server(
                     ServerSpec(
@@ -170,7 +195,7 @@ class _Run:
         for load in self._loads:
             load.note_ledger()
         history = History(
-            entries=self._cluster.recorder.entries,
+            entries=tuple(self._cluster.recorder.entries),  # closing the world writes on
             end_ns=self._kernel.now,
             seed=self._seed,
             active=self._script.intervals(),
@@ -179,6 +204,8 @@ class _Run:
             sizes=self._cluster.sizes,
             left_open=self._cluster.left_open(),
         )
+        if self._film is not None:
+            self._film.finish(self._cluster, self._script)
         checks = tuple(judge(self._scenario, history))
         ledgers = [load.ledger for load in self._loads]
         return Result(

@@ -92,6 +92,10 @@ class Script:
             counts[step] = rule.bitten
         return counts
 
+    def subjects(self) -> dict[str, tuple[str, ...]]:
+        """By step: the instances that it was done to."""
+        return {step: tuple(instance.name for instance in who) for step, who in self._subjects.items()}
+
     # -- triggers -----------------------------------------------------------------------------------------------------
 
     def _notice(self, entry: Entry) -> None:

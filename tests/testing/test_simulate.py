@@ -7,6 +7,7 @@ import gc
 import time
 import weakref
 from collections import Counter
+from time import monotonic, sleep
 from typing import Iterator
 
 import pytest
@@ -243,3 +244,18 @@ def test_a_simulation_that_is_over_leaves_nothing_in_memory() -> None:
     del sim
     gc.collect()
     assert kernel() is None
+
+
+class Sleeper(RegisteredServer):
+    def nap(self, payload: bytes) -> bytes:
+        sleep(600)
+        return payload
+
+
+def test_what_a_test_module_took_by_name_is_simulated() -> None:
+    """`from time import sleep` above the server: ten minutes pass for it, and none for us."""
+    began = monotonic()
+    with simulate(Sleeper, name="sleeper", seed=7) as sim:
+        assert sim.client().call("sleeper.nap", b"x", timeout=1000) == b"x"
+        assert sim.now > 600
+    assert monotonic() - began < 10
