@@ -107,7 +107,7 @@ class Cluster:
 
     def add_server(self, spec: ServerSpec) -> list[Instance]:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
-        server = _made(spec, Still(self.world.kernel.seed, spec.name, refuses=True))
+        server = _made(spec.make, Still(self.world.kernel.seed, spec.name, refuses=True))
         functions_of(server, spec.functions or listed_by_default(server))
         traits_of(server)
         self._specs[spec.name] = spec
