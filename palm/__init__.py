@@ -2,6 +2,7 @@
 
 from palm.aclient import AsyncClient
 from palm.client import Client
+from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
@@ -17,7 +18,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
+from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
 
 __all__ = [
     "AsyncClient",
@@ -33,9 +34,11 @@ __all__ = [
     "NoSuchFunction",
     "NoSuchServer",
     "PalmError",
+    "PartFailed",
     "PayloadTooLarge",
     "RegisteredServer",
     "RegistryUnavailable",
+    "ScatterGatherServer",
     "SinkServer",
     "SourceServer",
     "WaitTimeout",

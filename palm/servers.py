@@ -70,6 +70,28 @@ class ButterflyServer(RegisteredServer):
 
     def on_term(self, term: int) -> None:
         """Called when this instance has become the leader; terms only grow. Override it."""
+
+
+class ScatterGatherServer(ButterflyServer):
+    """A parallel server that takes each message apart, runs the function on all parts at the same time, and makes one
+    answer of what came back.
+
+    Define `scatter(self, payload)`, which yields the parts (bytes, 1 to 65,536), and `gather(self, results)`, which
+    gets the tuple of what the function gave for them, in the order of the parts, None where it gave nothing; it
+    returns one result, yields many, or returns None. Both run on workers, as the function does: each on any of them,
+    and possibly more than once.
+
+    `partial` says what becomes of a message when a part fails. "fail": it fails, with that part's number and reason.
+    "skip": gather gets the results of the others; where there is none, the message fails. "show": gather gets a
+    `PartFailed` in the part's place. A part that has not come `part_deadline` seconds after scatter counts as failed;
+    None waits for as long as the message's own deadline allows.
+    """
+
+    kind = "ScatterGatherServer"
+    partial: Literal["fail", "skip", "show"] = "fail"
+    part_deadline: float | None = None
+
+
 class SourceServer(RegisteredServer):
     """A server with branches of the route behind it: `['a.split', [['b.left'], ['c.right']], 'd.join']`.
 

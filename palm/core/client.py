@@ -274,6 +274,9 @@ class ClientNode:
             if group.before is not None and group.before in links:
                 effects.append(self._depart(job, group, sequences, group.before, now))
                 continue
+            if group.pinned:
+                effects += self._end(job.id.number, job, sequences, Status.UNKNOWN_FATE)
+                continue
             share = len(sequences) if len(links) == 1 else max(1, min(64, -(-len(sequences) // len(links))))
             for start in range(0, len(sequences), share):
                 link = min(links, key=_outstanding) if len(links) > 1 else links[0]
@@ -325,6 +328,8 @@ class ClientNode:
         job.progress_at = now
         sequences, payloads, statuses = _gathered(job, batch) if header.parts else _new_outcomes(job, batch)
         if statuses is not None and any(status in _NOT_TAKEN for status in statuses):
+            if job.at_most_once and not header.parts:
+                sequences, payloads, statuses = _of_this_attempt(job, batch, sequences, payloads, statuses)
             effects += self._turned_away(job, peer, sequences, statuses, now)
             keep = [i for i, status in enumerate(statuses) if status not in _NOT_TAKEN]
             sequences = [sequences[i] for i in keep]
@@ -349,15 +354,20 @@ class ClientNode:
         link = self._links.get(peer)
         if away and link is not None:
             link.leaving = True
+        if not away and not busy:
+            return []
+        # A later stage that drains is not ours to avoid: its neighbours learn of it from the registry, in a moment.
+        later = link is None or link.instance.server != job.route[0].server
         for group in job.take_back(busy + away):
+            # A second copy of what was turned away is known by its attempt, and so is a second copy of this answer.
+            group.attempt += job.at_most_once
+            group.pinned = job.at_most_once and later
             job.waiting.append(group)
         if job.resume_at is not None and now < job.resume_at:
             return []  # one overload has many answers: the first has made the window smaller
         number = job.id.number
         if busy:
             job.window.shrink()
-        # A later stage that drains is not ours to avoid: its neighbours learn of it from the registry, in a moment.
-        later = link is None or link.instance.server != job.route[0].server
         if busy or later or not any(link.usable for link in self._links.of(job.route[0].server).values()):
             level = self._pauses.get(number, 0)
             self._pauses[number] = min(level + 1, 6)
@@ -557,8 +567,8 @@ class ClientNode:
         message."""
         working = self._route_works(job)
         if job.at_most_once:
-            if working or flight.attempt < MAX_ATTEMPTS:
-                flight.attempt += not working
+            if working or flight.waits < MAX_ATTEMPTS:
+                flight.waits += not working
                 job.wait_on(flight, now)
                 return []
             return self._end(number, job, job.recall(flight), Status.UNKNOWN_FATE)
@@ -617,6 +627,19 @@ def _new_outcomes(job: Job, batch: Batch) -> tuple[list[int], list[Payload], lis
         payloads = [payloads[i] for i in known]
         statuses = None if statuses is None else [statuses[i] for i in known]
     return sequences, payloads, statuses
+
+
+def _of_this_attempt(
+    job: Job, batch: Batch, sequences: list[int], payloads: list[Payload], statuses: list[int]
+) -> tuple[list[int], list[Payload], list[int]]:
+    """Without answers by which an earlier attempt was turned away: it has been sent again since, and may run."""
+    attempts = dict(zip(batch.sequences, batch.attempts or [1] * len(batch), strict=True))
+    kept = [
+        i
+        for i, sequence in enumerate(sequences)
+        if statuses[i] not in _NOT_TAKEN or attempts[sequence] == job.rows[sequence].attempt
+    ]
+    return [sequences[i] for i in kept], [payloads[i] for i in kept], [statuses[i] for i in kept]
 
 
 def _gathered(job: Job, batch: Batch) -> tuple[list[int], list[Payload], list[int] | None]:

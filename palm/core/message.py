@@ -120,9 +120,7 @@ class Header:
     def doing(self, task: Task, item: int) -> Header:
         """The one under which a leader has that done with the item, or with a part made of it."""
         parts = isinstance(item, Part)
-        return Header(
-            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task
-        )
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task)
 
 
 class Failure(NamedTuple):
@@ -149,6 +147,7 @@ class Split(NamedTuple):
 
 Results = tuple[bytes, ...]
 """All results of one message, in the order of their paths."""
+
 
 class PartFailed(NamedTuple):
     """In the place of a part that failed, where `gather` is to see such (`partial = "show"`)."""
@@ -258,10 +257,11 @@ class Over(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """A worker's word to the leader of that term: let me have up to `credit` messages at one time."""
+    """A worker's word to the leader of that term: let me have up to `credit` messages at one time; I have so many."""
 
     term: int
     credit: int
+    has: int = 0
 
 
 class Leave(NamedTuple):

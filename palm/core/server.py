@@ -304,8 +304,12 @@ class ServerNode:
         if not self.leads:
             # Who leads will be known soon, and it may be this one, unless it leaves.
             self.counters.turned_away += len(batch)
-            count, status = len(batch), Status.AWAY if self.draining else Status.BUSY
-            return self._send_result(header, batch.sequences, [b""] * count, [status] * count, None, now)
+            memory = None
+            if header.at_most_once and not header.parts:
+                memory = self._memory_of(header, now)
+                batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
+            status = Status.AWAY if self.draining else Status.BUSY
+            return self._refuse(memory, header, batch.sequences, status, now)
         return self._take(batch, now)
 
     def hand(self, batch: Batch, now: int) -> list[Effect]:
@@ -333,11 +337,9 @@ class ServerNode:
         if status is None:
             return []
         self.counters.turned_away += len(sequences)
-        count = len(sequences)
-        return self._send_result(header, list(sequences), [b""] * count, [status] * count, None, now)
+        return self._refuse(memory, header, list(sequences), status, now)
 
-    def _take(self, batch: Batch, now: int) -> list[Effect]:
-        header = batch.header
+    def _memory_of(self, header: Header, now: int) -> Memory:
         key = _row(header)
         memory = self._memories.get(key)
         if memory is None:
@@ -345,10 +347,17 @@ class ServerNode:
             if header.job.client not in self._callers:
                 self._absent.setdefault(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
+        return memory
+
+    def _take(self, batch: Batch, now: int) -> list[Effect]:
+        header = batch.header
+        memory = self._memory_of(header, now)
         memory.header = header
         memory.advance(batch.watermark)
         if self._join != "arrival":
             return self._received_to_join(memory, batch, now)
+        if header.at_most_once and not header.parts and not header.leg:
+            batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
 
         fresh = memory.take_all(batch.sequences)
         effects: list[Effect] = []
@@ -442,7 +451,19 @@ class ServerNode:
             memory.untake(sequence)
         self.counters.turned_away += len(batch)
         status = Status.AWAY if self.draining else Status.BUSY
-        return self._send_result(batch.header, batch.sequences, [b""] * len(batch), [status] * len(batch), None, now)
+        return self._refuse(memory, batch.header, batch.sequences, status, now)
+
+    def _refuse(
+        self, memory: Memory | None, header: Header, sequences: list[int], status: Status, now: int
+    ) -> list[Effect]:
+        """The answer to what is turned away. Of what must not run twice it names the attempt, and a second copy of that
+        attempt is not taken any more."""
+        attempts = None
+        if memory is not None and header.at_most_once and not header.parts:
+            attempts = memory.refuse(sequences)
+        count = len(sequences)
+        batch = Batch(header.at(len(header.route)), 0, sequences, [b""] * count, None, attempts, [status] * count)
+        return self._to_client(batch, now) if count else []
 
     def _answer_again(self, memory: Memory, batch: Batch, fresh: set[int], now: int) -> list[Effect]:
         """Messages that were here before: nothing while they run, their answer once more where they have one."""
@@ -461,6 +482,7 @@ class ServerNode:
                     remaining,
                     now,
                     memory.went_to(sequence),
+                    None if batch.attempts is None else [batch.attempts[i]],
                 )
         return effects
 
@@ -524,6 +546,7 @@ class ServerNode:
         expires: int | None,
         now: int,
         before: Peer | None,
+        attempts: list[int] | None = None,
     ) -> list[Effect]:
         latest = _latest_leg(memory, header)
         if statuses is not None and Status.MANY in statuses and not latest.leg:
@@ -535,7 +558,8 @@ class ServerNode:
             sequences,
             payloads,
             None if expires is None else max(0, expires - now),
-            statuses=None if statuses is None else list(statuses),
+            attempts if header.at_most_once else None,
+            None if statuses is None else list(statuses),
         )
         if onward.leg:
             return [] if self.chief is None else [Send(self.chief, batch)]
@@ -577,20 +601,6 @@ class ServerNode:
                 onward = header.at(stage_after(header.route, header.stage))
             self._onward[header] = onward
         return onward
-
-    def _send_result(
-        self,
-        header: Header,
-        sequences: list[int],
-        payloads: list[Payload],
-        statuses: list[int],
-        expires: int | None,
-        now: int,
-    ) -> list[Effect]:
-        remaining = None if expires is None else max(0, expires - now)
-        return self._to_client(
-            Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses), now
-        )
 
     def _to_client(self, batch: Batch, now: int) -> list[Effect]:
         client = batch.header.job.client

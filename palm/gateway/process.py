@@ -21,7 +21,7 @@ from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
-from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.functions import functions_of, hooks_of, listed_by_default
 from palm.runtime.inside import Inside, bind
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -109,12 +109,14 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             kind=traits.kind,
             join=traits.join,
             consume=traits.consume,
+            scatter=traits.scatter,
             outputs=traits.outputs,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
         log=log.info,
         on_term=getattr(server, "on_term", None),
+        hooks=hooks_of(server),
         on_retire=lambda: _set(stop),
         inside=inside,
     )

@@ -150,7 +150,11 @@ class ThreadExecutor:
     # -- coroutines ---------------------------------------------------------------------------------------------------
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
     ) -> None:
         if self._side is None:
             self._side = _SideLoop(self._name)
@@ -167,7 +171,8 @@ class ThreadExecutor:
             done(index, outcome)
 
         async def one(index: int, item: Any) -> None:
-            outcome = await run(item)
+            async with asyncio.timeout(None if within is None else within / 1e9):
+                outcome = await run(item)
             self._bring_home(lambda: finish(index, outcome))
 
         side.start([one(index, item) for index, item in enumerate(items)])

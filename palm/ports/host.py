@@ -65,10 +65,14 @@ class Executor(Protocol):
         ...
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
     ) -> None:
-        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it
-        ends."""
+        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it ends.
+        One that has run for `within` (ns) is cancelled; `run` says what its outcome is then."""
         ...
 
     def waits(self, label: str) -> None:

@@ -7,6 +7,7 @@ import inspect
 from types import CodeType
 from typing import Any, Callable, Iterable
 
+from palm.core.message import Header, Task
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 
@@ -18,6 +19,31 @@ WAITING = frozenset({"call"})
 HOOKS = frozenset({"on_term"})
 """Methods of a user's class that PALM calls, and nobody else."""
 
+HOOKS_OF_KIND: dict[str, tuple[str, ...]] = {"ScatterGatherServer": ("scatter", "gather")}
+"""The same, for the kinds of servers that need them; other classes may have functions of these names."""
+
+_HOOK_OF_TASK: dict[int, str] = {Task.SCATTER: "scatter", Task.GATHER: "gather"}
+
+
+def called(header: Header) -> str:
+    """The user's method that is to run for messages under that header."""
+    return _HOOK_OF_TASK.get(header.task) or header.target.function
+
+
+def hooks_of(server: object) -> dict[str, Function]:
+    """What a server of its kind needs beside functions; `BadRequest` names what is missing."""
+    hooks: dict[str, Function] = {}
+    for name in HOOKS_OF_KIND.get(_kind(server), ()):
+        hook: Callable[..., object] | None = getattr(server, name, None)
+        if not callable(hook):
+            raise BadRequest(f"class {type(server).__name__} has no {name!r}: a {_kind(server)} needs one")
+        hooks[name] = hook
+    return hooks
+
+
+def _kind(server: object) -> str:
+    return str(getattr(server, "kind", ""))
+
 
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
     """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
@@ -26,6 +52,10 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
         check_name("function", name)
         if name.startswith("_"):
             raise BadRequest(f"function {name!r} begins with '_': such names are PALM's own")
+        if name in HOOKS_OF_KIND.get(_kind(server), ()):
+            raise BadRequest(
+                f"{name!r} of class {type(server).__name__} is no function: PALM calls it for each of them"
+            )
         function: Callable[..., object] | None = getattr(server, name, None)
         if not callable(function):
             known = listed_by_default(server)
@@ -45,11 +75,12 @@ def listed_by_default(server: object) -> list[str]:
     PALM's own base classes offer none of theirs.
     """
     names: dict[str, None] = {}
+    hooks = HOOKS.union(HOOKS_OF_KIND.get(_kind(server), ()))
     for kind in reversed(type(server).__mro__):
         if kind is object or kind.__module__.partition(".")[0] == "palm":
             continue
         for name, value in vars(kind).items():
-            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in HOOKS:
+            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in hooks:
                 names[name] = None
     return list(names)
 

@@ -13,17 +13,20 @@ from typing import Any
 
 from palm.core.effect import Invoke
 from palm.core.event import Finished
-from palm.core.message import Failure, Header, JobId, Payload, Peer, Split, Status
+from palm.core.message import Failure, Header, JobId, Payload, Peer, Split, Status, Task
 from palm.core.route import branches_after
 from palm.core.share import fork_of
 from palm.core.spread import targets_of
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
-from palm.runtime.functions import Function, may_wait
+from palm.runtime.functions import Function, called, may_wait
 from palm.runtime.results import MAX_RESULTS_BYTES, Outlets, Refused
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """Half of what a transport takes as one frame, so that a payload and its envelope always fit."""
+
+AFTER = 1_000_000
+"""So long (ns) after its time is up, a coroutine that runs for a part is cancelled."""
 
 _PLAIN = {bytes}
 _STATUS_OF = {bytes: Status.OK, Failure: Status.FAILED, Split: Status.MANY}
@@ -43,6 +46,7 @@ class Invoker:
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
         results_bytes: int = MAX_RESULTS_BYTES,
+        hooks: Mapping[str, Function] | None = None,
     ) -> None:
         self.begins = begins
         self.consume = consume
@@ -50,17 +54,17 @@ class Invoker:
         self._host = host
         self._server = server
         self._peer = peer
-        self._functions = dict(functions)
+        self._functions = {**functions, **(hooks or {})}
         self._async = {
             name
-            for name, function in functions.items()
+            for name, function in self._functions.items()
             if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         }
         self._post = post
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
         self._open: dict[JobId, dict[_Call, None]] = {}
-        for name, function in functions.items():
+        for name, function in self._functions.items():
             if name not in self._async and may_wait(function):
                 self._executor.waits(name)
 
@@ -79,11 +83,11 @@ class Invoker:
     def invoke(self, effect: Invoke) -> None:
         batch = effect.batch
         job = batch.header.job
-        name = batch.header.target.function
+        name = called(batch.header)
         call = _Call(self, name, effect)
         self._open.setdefault(job, {})[call] = None
         if name in self._async:
-            self._executor.execute_async(call.run_async, range(len(batch)), call.done_one)
+            self._executor.execute_async(call.run_async, range(len(batch)), call.done_one, call.within)
         else:
             self._executor.execute(name, call.run, range(len(batch)), call.done)
 
@@ -122,12 +126,15 @@ class Invoker:
 
     def outlets(self, effect: Invoke) -> Outlets:
         """Where what the function makes of these messages may go."""
-        header = effect.batch.header
+        header, fork = effect.batch.header, fork_of(self._peer, effect.ticket)
+        if header.task in (Task.SCATTER, Task.PART):
+            # Back to the leader, whatever is behind this stage.
+            return Outlets([header.stage], (), self.max_payload_bytes, fork, self._results_bytes)
         return Outlets(
             targets_of(header),
             branches_after(header.route, header.stage),
             self.max_payload_bytes,
-            fork_of(self._peer, effect.ticket),
+            fork,
             self._results_bytes,
         )
 
@@ -166,7 +173,19 @@ class Invoker:
 class _Call:
     """One Invoke under way. Items are indices into its batch."""
 
-    __slots__ = ("invoker", "name", "effect", "function", "first", "left", "abandoned", "_payloads", "_work", "_plain")
+    __slots__ = (
+        "invoker",
+        "name",
+        "effect",
+        "function",
+        "first",
+        "left",
+        "abandoned",
+        "_payloads",
+        "_work",
+        "_plain",
+        "_task",
+    )
 
     def __init__(self, invoker: Invoker, name: str, effect: Invoke) -> None:
         self.invoker = invoker
@@ -178,7 +197,21 @@ class _Call:
         self.abandoned = False
         self._payloads = effect.batch.payloads
         self._work = Work(effect.batch, effect.expires, invoker.now)
-        self._plain = not invoker.consume and not branches_after(effect.batch.header.route, effect.batch.header.stage)
+        self._plain = self._is_plain(effect.batch.header)
+
+    def _is_plain(self, header: Header) -> bool:
+        """One result of bytes is the outcome as it is."""
+        if header.task in (Task.SCATTER, Task.PART):
+            return header.task == Task.PART
+        return not self.invoker.consume and not branches_after(header.route, header.stage)
+
+    @property
+    def within(self) -> int | None:
+        """For how long it may run; None where nobody else goes on without it."""
+        expires = self.effect.expires
+        if self.effect.batch.header.task != Task.PART or expires is None:
+            return None
+        return max(0, expires - self.invoker.now()) + AFTER
 
     def attempt(self, index: int) -> int:
         attempts = self.effect.batch.attempts
@@ -210,7 +243,8 @@ class _Call:
             # What is plain needs no more calls.
             if type(result) is bytes and self._plain and len(result) <= invoker.max_payload_bytes:
                 return result
-            return self._judged(invoker.outlets(self.effect).collect(result))
+            outlets = invoker.outlets(self.effect)
+            return self._judged(outlets.collect(result), outlets)
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
@@ -228,14 +262,22 @@ class _Call:
             answer: Any = self.function(self._payloads[index])  # type: ignore[arg-type]  # as above
             outlets = invoker.outlets(self.effect)
             if isinstance(answer, AsyncIterator):
-                return self._judged(await outlets.collect_async(answer))
-            return self._judged(outlets.collect(await answer))
+                return self._judged(await outlets.collect_async(answer), outlets)
+            return self._judged(outlets.collect(await answer), outlets)
         except KeyboardInterrupt:  # the process's, not the message's
             raise
         except BaseException as error:  # whatever user code raises is the message's outcome: CancelledError, SystemExit
+            if self.effect.batch.header.task == Task.PART and invoker.has_passed(self.effect.expires):
+                return Status.EXPIRED  # cancelled, most likely; and nobody waits for what it raised
             return invoker.raised(self.name, error, self.attempt(index))
 
-    def _judged(self, outcome: bytes | Status | Split) -> bytes | Status | Split:
+    def _judged(self, outcome: bytes | Status | Split, outlets: Outlets) -> bytes | Status | Split:
+        task = self.effect.batch.header.task
+        if task == Task.SCATTER and isinstance(outcome, bytes):
+            return outlets.split(outcome)
+        if task == Task.PART and isinstance(outcome, Split):
+            text = f"gave {len(outcome.results)} results for one part, gather takes one of each: join them"
+            raise Refused("BAD_RESULT", "TypeError", text)
         return Status.EMPTY if self.invoker.consume else outcome
 
     def done(self, outcomes: list[Any]) -> None:

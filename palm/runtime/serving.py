@@ -12,6 +12,7 @@ from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, S
 from palm.core.event import DrainAsked
 from palm.core.joins import SINK, Join
 from palm.core.message import Instance
+from palm.core.scatter import Policy
 from palm.core.server import ServerNode
 from palm.ports.host import Host
 from palm.runtime.directory import Directory
@@ -33,7 +34,7 @@ HAND_OVER = 500_000_000
 FAREWELL = 200_000_000
 """How long (ns) an instance that has drained still says so to those who have not heard of it."""
 
-PARALLEL = frozenset({"ButterflyServer"})
+PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
 
 
@@ -43,8 +44,9 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
+    scatter: Policy | None = None
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """These four are a server class's own: `palm.runtime.traits`."""
+    """These five are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -66,10 +68,12 @@ class Serving:
         log: Callable[[str], None] = lambda text: None,
         on_term: Callable[[int], object] | None = None,
         on_retire: Callable[[], None] = lambda: None,
+        hooks: Mapping[str, Function] | None = None,
         inside: Inside | None = None,
     ) -> None:
         """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader. `on_retire` is called, perhaps several times, when somebody asks the instance to drain and end."""
+        leader. `on_retire` is called, perhaps several times, when somebody asks the instance to drain and end. `hooks`
+        is what its kind of server needs beside functions, by name."""
         peer = host.transport.peer
         self.name = name
         self.host = host
@@ -97,6 +101,7 @@ class Serving:
             consume=settings.consume,
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
+            hooks=hooks,
         )
         self._instrument = instrument
         self._inside = inside
@@ -227,6 +232,7 @@ def _node(
             max_in_flight=settings.max_in_flight,
             now=host.now(),
             concurrent=any(map(inspect.iscoroutinefunction, functions.values())),
+            scatter=settings.scatter,
         )
     return ServerNode(
         peer=host.transport.peer,

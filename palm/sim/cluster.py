@@ -13,7 +13,7 @@ from typing import Callable, Mapping, Sequence
 from palm.core.message import Peer
 from palm.errors import NameTaken, RegistryError
 from palm.runtime.engine import ClientEngine
-from palm.runtime.functions import Function, functions_of, listed_by_default
+from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
 from palm.runtime.inside import Inside, bind
 from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
@@ -107,9 +107,10 @@ class Cluster:
 
     def add_server(self, spec: ServerSpec) -> list[Instance]:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
-        server = _made(spec, Still(self.world.kernel.seed, spec.name, refuses=True))
+        server = _made(spec.make, Still(self.world.kernel.seed, spec.name, refuses=True))
         functions_of(server, spec.functions or listed_by_default(server))
         traits_of(server)
+        hooks_of(server)
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
@@ -166,11 +167,13 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                scatter=traits.scatter,
                 outputs=traits.outputs,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
             on_term=getattr(server, "on_term", None),
+            hooks={name: self.wrap(instance.name, hook) for name, hook in hooks_of(server).items()},
             on_retire=lambda: self.drain(instance),
             inside=inside,
         )

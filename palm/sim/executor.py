@@ -112,13 +112,22 @@ class SimExecutor:
             self._host.call_soon(self._next)
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
     ) -> None:
         if not self._host.alive:
             return
+
+        async def bounded(item: Any) -> Any:
+            async with asyncio.timeout(None if within is None else within / NANOSECONDS):
+                return await run(item)
+
         for index, item in enumerate(items):
             self._open += 1
-            self._host.loop().run(run, item, partial(self._ready, index, done))
+            self._host.loop().run(run if within is None else bounded, item, partial(self._ready, index, done))
 
     def waits(self, label: str) -> None:
         """Nothing: every batch has a stack of its own."""

@@ -84,7 +84,7 @@ def decode_control(raw: bytes) -> ControlWord:
                 raise BadFrame("a refusal for a reason that this release does not know") from error
             return Refused(why, control.refused.text[:_LONGEST_TEXT])
         case "pull":
-            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT))
+            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT), control.pull.has)
         case "leave":
             return Leave()
         case "over":

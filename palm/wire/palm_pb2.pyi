@@ -248,12 +248,14 @@ class Refused(_message.Message):
     def __init__(self, why: _Optional[_Union[Refused.Why, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Pull(_message.Message):
-    __slots__ = ("term", "credit")
+    __slots__ = ("term", "credit", "has")
     TERM_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
+    HAS_FIELD_NUMBER: _ClassVar[int]
     term: int
     credit: int
-    def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ...) -> None: ...
+    has: int
+    def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ..., has: _Optional[int] = ...) -> None: ...
 
 class Leave(_message.Message):
     __slots__ = ()

@@ -6,13 +6,13 @@ import pytest
 
 from palm.core.client import MAX_ATTEMPTS, MAX_DEATHS
 from palm.core.effect import Deliver, Demand, Dial, Ended, Follow, Ready, Send
-from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, SourceEnded, Taken
+from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, Received, SourceEnded, Taken
 from palm.core.message import Buried, Exposed, Failure, Over, Ping, Pong, Refused, Status
 from palm.core.window import LEAST
 from palm.errors import NoSuchFunction
 from palm.observe.ledger import Ledger
 from palm.testing.harness import NS, Item
-from tests.core.cast import Client, instance_of, peer_of
+from tests.core.cast import Client, batch_of, instance_of, peer_of
 
 ONE, TWO = peer_of("one"), peer_of("two")
 S = NS
@@ -539,6 +539,31 @@ def test_at_most_once_with_a_lost_later_stage_has_an_unknown_fate() -> None:
     client.down("two")
     exposed(client, 0)
     assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+
+def test_a_second_copy_of_an_answer_that_turned_it_away_is_not_heeded() -> None:
+    """An at-most-once message went to another instance since, which may run it: the attempt tells."""
+    client = ready(instances=3, at_most_once=True)
+    client.offer(b"a")
+    [first] = client.of(Send)
+    client.answer(0, peer=first.peer, statuses=[Status.AWAY], payloads=[b""])
+    client.answer(0, peer=first.peer, statuses=[Status.AWAY], payloads=[b""])
+    assert [item.attempt for item in client.sent()] == [1, 2]
+
+
+def test_an_at_most_once_message_turned_away_by_a_later_stage_goes_only_where_it_was() -> None:
+    """The first stage has run it, and answers from memory; another instance would run it again."""
+    client = two_stages(b"a", at_most_once=True)
+    [first] = client.of(Send)
+    client.answer(0, peer=TWO, statuses=[Status.BUSY], payloads=[b""])
+    client.alive(0.5, ONE, peer_of("one", 1), TWO)
+    assert [send.peer for send in client.of(Send)] == [first.peer] * 2
+    client.post(
+        Received(TWO, batch_of(0, header=client.node.jobs[1].header.at(2), statuses=[Status.BUSY], attempts=[2]))
+    )
+    client.down("one", 0 if first.peer == ONE else 1)
+    client.alive(2, TWO)
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)] and len(client.of(Send)) == 2
 
 
 # -- turned away ------------------------------------------------------------------------------------------------------

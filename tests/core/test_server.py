@@ -718,3 +718,39 @@ def test_what_went_elsewhere_since_is_no_longer_with_the_dead() -> None:
     server.post(InstanceDown("two", peer_of("two")))
     [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
     assert word.sequences == (1,)
+
+
+# -- at most once -----------------------------------------------------------------------------------------------------
+
+ONCE = Header(JOB, FIRST, 0, at_most_once=True)
+
+
+def test_a_second_copy_of_what_was_turned_away_is_not_run() -> None:
+    """There is room by now; but its client was told, and may have given it to another. The next attempt is."""
+    server = Server(max_in_flight=1)
+    server.receive(0, header=ONCE)
+    server.receive(1, header=ONCE)
+    server.finish(0)
+    server.receive(1, header=ONCE)
+    assert server.invoked() == [0]
+    server.receive(1, header=ONCE, attempts=[2])
+    assert server.invoked() == [0, 1]
+
+
+def test_who_turns_away_says_which_attempt() -> None:
+    """Of messages that must not run twice: a second copy of the answer is known by it."""
+    server = Server(max_in_flight=1)
+    server.receive(0, header=ONCE)
+    server.receive(1, header=ONCE, attempts=[3])
+    assert server.sent_to(CLIENT) == [Item(1, b"", Status.BUSY, 3)]
+
+
+def test_a_repeat_keeps_its_attempt_on_the_way_to_the_next_stage() -> None:
+    """Which has turned the first one away."""
+    server = Server()
+    two = server.up("two")
+    server.receive(0, header=Header(JOB, BOTH, 0, at_most_once=True))
+    server.finish()
+    two = server.up("two")
+    server.receive(0, header=Header(JOB, BOTH, 0, at_most_once=True), attempts=[2])
+    assert [item.attempt for item in server.sent_to(two)] == [1, 2]
