@@ -42,6 +42,13 @@ class Herd(ButterflyServer):
     async def graze(self, payload):
         return payload + b"g"
 
+    def calve(self, payload):
+        yield payload
+        yield payload + b"c"
+
+    def stray(self, payload):
+        return None if sum(payload) % 3 else payload
+
 
 class Split(SourceServer):
     def copy(self, payload):
@@ -126,7 +133,16 @@ KINDS: dict[str, Kind] = {
             "odd": lambda p: [p] if sum(p) % 2 else [],
         },
     ),
-    "herd": Kind(Herd, "stage", {"low": tagged(b"h"), "graze": tagged(b"g")}),
+    "herd": Kind(
+        Herd,
+        "stage",
+        {
+            "low": tagged(b"h"),
+            "graze": tagged(b"g"),
+            "calve": lambda p: [p, p + b"c"],
+            "stray": lambda p: [] if sum(p) % 3 else [p],
+        },
+    ),
     "split": Kind(
         Split,
         "fork",
