@@ -40,8 +40,8 @@ SENT_AGAIN_WHEN_BOUNCED = (
     "                group.before = None\n",
 )
 SENT_AGAIN_WHEN_TURNED_AWAY = (
-    "        for group in job.take_back(busy + away):\n            job.waiting.append(group)\n",
-    "        job.take_back(busy + away)\n",
+    "            group.pinned = job.at_most_once and later\n            job.waiting.append(group)\n",
+    "            group.pinned = job.at_most_once and later\n",
 )
 A_LOST_LEASE = (
     "            except LeaseLost:\n                self._lease = None\n",
