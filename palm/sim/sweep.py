@@ -7,6 +7,8 @@ reads its scenarios itself.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -74,6 +76,18 @@ def _loaded(path: str) -> Scenario:
     return load(path)
 
 
+def end_with_parent() -> None:
+    """In a process of a sweep: end when the one that asked for it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only processes of a pool are told this"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def sweep(tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
     """The outcomes in the order of the tasks. Whoever stops taking them stops the sweep: close the iterator.
 
@@ -82,7 +96,7 @@ def sweep(tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
     if jobs <= 1:
         yield from map(run_task, tasks)
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         waiting: deque[Future[Outcome]] = deque()
         for task in tasks:
