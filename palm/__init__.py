@@ -6,6 +6,7 @@ from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -18,6 +19,7 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
+from palm.runtime.options import function
 from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Client",
     "DeadLettered",
     "DeadlineExpired",
+    "FateUnknown",
     "HandlerFailed",
     "Job",
     "JobCancelled",
@@ -42,5 +45,6 @@ __all__ = [
     "SinkServer",
     "SourceServer",
     "WaitTimeout",
+    "function",
     "run_server",
 ]

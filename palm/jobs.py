@@ -14,6 +14,7 @@ from palm.errors import (
     ClientClosed,
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -386,9 +387,9 @@ def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmErro
     elif status == Status.CANCELLED:
         error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")
     else:
-        error = MessageFailed(
-            f"message {sequence} to {where}: an instance was lost and the job is at_most_once, "
-            "so it may or may not have run"
+        error = FateUnknown(
+            f"message {sequence} to {where}: an instance was lost, and the job or a function of its route is "
+            "at_most_once, so it may or may not have run"
         )
     if isinstance(error, MessageFailed):
         error.sequence = sequence

@@ -1,5 +1,5 @@
-"""What holds for all tests: none of them leaves dead letters in the state directory of whoever runs them, and none is
-judged by how fast the machine is."""
+"""What holds for all tests: none leaves dead letters in the state directory of whoever runs them, and none is judged
+by how long one of its examples took on a machine that others use, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-# A busy machine would make tests flaky: how long they may take is pytest-timeout's business.
 settings.register_profile("palm", deadline=None)
 settings.load_profile("palm")
 

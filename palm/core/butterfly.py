@@ -27,9 +27,10 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.leader import Lead
-from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pull, Role, Status
+from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pong, Pull, Role, Status
+from palm.core.names import BUILT_IN
 from palm.core.scatter import Policy, Scatter
-from palm.core.server import ServerNode
+from palm.core.server import Counters, ServerNode
 from palm.core.worker import Desk
 
 BESIDE = 256
@@ -66,6 +67,7 @@ class ButterflyNode:
         self._mates: dict[Peer, Instance] = {}
         self._server_follows_own = False
         self._running = 0
+        self._aside: set[int] = set()
         self._stood: tuple[Role, int] = ("worker", 0)
         self._server_has_drained = False
         self._has_drained = False
@@ -125,6 +127,13 @@ class ButterflyNode:
                 return over + self._serve(event, now) + self._of_desk(self.desk.tick(now))
         return self._serve(event, now)
 
+    @property
+    def counters(self) -> Counters:
+        return self.server.counters
+
+    def pong(self, number: int, now: int) -> Pong:
+        return self.server.pong(number, now)
+
     def held(self, still_open: Container[JobId] = ()) -> list[str]:
         return self.server.held(still_open)
 
@@ -155,6 +164,9 @@ class ButterflyNode:
         return out
 
     def _to_run(self, invoke: Invoke, now: int) -> list[Effect]:
+        if invoke.batch.header.target.function in BUILT_IN:
+            self._aside.add(invoke.ticket)  # a leader's own business, and nobody's work
+            return [invoke]
         if invoke.batch.header.leg:
             return [self._began(invoke, now)]
         assert self.lead is not None, "messages of clients are taken by a leader only"
@@ -185,6 +197,9 @@ class ButterflyNode:
         return invoke
 
     def _finished(self, event: Finished, now: int) -> list[Effect]:
+        if event.ticket in self._aside:
+            self._aside.discard(event.ticket)
+            return self._serve(event, now)
         self._running -= len(event.sequences)
         self.desk.runs = self._running
         self.credit.ended(len(event.sequences), now, idle=not self._running)

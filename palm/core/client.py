@@ -40,6 +40,7 @@ from palm.core.message import (
     Status,
     results_bytes,
 )
+from palm.core.names import BUILT_IN
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
@@ -140,18 +141,24 @@ class ClientNode:
                 del self.jobs[number]
                 effects.append(Ended(number, refusal))
                 continue
+            self._heed_once(job)
             job.ready = True
             job.progress_at = now
             effects.append(Ready(number))
             effects += self._demand(number, job)
         return effects
 
+    def _heed_once(self, job: Job) -> None:
+        for stage in job.route:
+            if any(stage.function in link.instance.once for link in self._links.of(stage.server).values()):
+                job.forbid_repeats()
+
     def _refusal(self, job: Job) -> PalmError | None:
         for stage in job.route:
             listed = sorted(
                 {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
             )
-            if stage.function not in listed:
+            if stage.function not in listed and stage.function not in BUILT_IN:
                 return NoSuchFunction(
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
@@ -256,7 +263,7 @@ class ClientNode:
         links = [
             link
             for link in self._links.of(stage.server).values()
-            if link.usable and stage.function in link.instance.functions
+            if link.usable and link.instance.has(stage.function)
         ]
         if any(link.instance.kind == SINK for link in links):
             meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)
@@ -448,6 +455,9 @@ class ClientNode:
 
     def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
         effects = self._links.add(event.instance, now)
+        if event.instance.once:
+            for job in self.jobs.values():
+                self._heed_once(job)
         return effects + self._check_ready(now) + self._dispatch_all(now)
 
     def _instance_down(self, event: InstanceDown, now: int) -> list[Effect]:

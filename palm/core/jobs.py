@@ -111,6 +111,14 @@ class Job:
         self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
         self._expiries: list[tuple[int, int, Sequence[int]]] = []  # a heap
 
+    def forbid_repeats(self) -> None:
+        """A function of its route must not run a message again whose fate nobody knows; and at which stage a message
+        is, the client does not know either."""
+        if not self.at_most_once:
+            self.at_most_once = True
+            header = self.header
+            self.header = Header(header.job, header.route, header.stage, True, header.trace)
+
     @property
     def in_flight(self) -> int:
         """Messages that have not ended, and results that the caller has not taken."""

@@ -32,7 +32,7 @@ SOURCES = frozenset({SOURCE, "ButterflyServer", "ScatterGatherServer"})
 def meeting_place(job: JobId, links: Iterable[Link], function: str) -> Link | None:
     """The instance that takes all messages of a job: the same for all who ask with the same view of the registry
     (highest random weight; Thaler and Ravishankar 1998)."""
-    candidates = [link for link in links if function in link.instance.functions and not link.leaving]
+    candidates = [link for link in links if link.instance.has(function) and not link.leaving]
     weight = f"/{job.client}/{job.number}"
     return max(candidates, key=lambda link: crc32((link.instance.peer + weight).encode()), default=None)
 

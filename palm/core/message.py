@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple, NewType
 
+from palm.core.names import BUILT_IN
 from palm.core.route import Route, Stage
 from palm.core.share import Part
 
@@ -308,6 +309,8 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+    once: tuple[str, ...] = ()
+    """Those of its functions that never run a message again when nobody knows whether it was run."""
     join: str = ""
     """How a sink joins; others say nothing."""
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -317,3 +320,6 @@ class Instance:
     def takes_messages(self) -> bool:
         """False for a worker: messages go to its leader."""
         return self.role != "worker"
+
+    def has(self, function: str) -> bool:
+        return function in self.functions or function in BUILT_IN

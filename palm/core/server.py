@@ -46,6 +46,7 @@ from palm.core.message import (
     Task,
     Welcome,
 )
+from palm.core.names import BUILT_IN
 from palm.core.route import stage_after, stages_before
 from palm.core.spread import spread
 
@@ -354,7 +355,8 @@ class ServerNode:
         memory = self._memory_of(header, now)
         memory.header = header
         memory.advance(batch.watermark)
-        if self._join != "arrival":
+        built_in = header.target.function in BUILT_IN
+        if self._join != "arrival" and not built_in:
             return self._received_to_join(memory, batch, now)
         if header.at_most_once and not header.parts and not header.leg:
             batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
@@ -368,7 +370,9 @@ class ServerNode:
             return effects
         if header.parts:
             memory.note_parts(batch.sequences)
-        room = len(batch) if header.leg else 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        if header.leg or built_in:
+            room = len(batch)
         if len(batch) > room:
             # What fits is taken: else a batch over the whole bound would come again for ever.
             effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
@@ -423,7 +427,7 @@ class ServerNode:
             batch = _picked(batch, rest)
             batch.statuses = None
             return effects + (self._admit(memory, batch, now) if rest else [])
-        if header.target.function not in self.functions:
+        if header.target.function not in self.functions and header.target.function not in BUILT_IN:
             failure = Failure(
                 "NO_FUNCTION",
                 "NoSuchFunction",
@@ -656,7 +660,7 @@ class ServerNode:
         best: Peer | None = None
         least = 0
         for peer, link in links.items():
-            if link.usable and function in link.instance.functions:
+            if link.usable and link.instance.has(function):
                 load = self._sent_since_pong.get(peer, 0) + (link.pong.in_flight if link.pong is not None else 0)
                 if best is None or load < least:
                     best, least = peer, load

@@ -22,6 +22,7 @@ from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
+from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -115,7 +116,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
-        on_term=getattr(server, "on_term", None),
+        lifecycle=lifecycle_of(server),
         hooks=hooks_of(server),
         on_retire=lambda: _set(stop),
         inside=inside,

@@ -10,13 +10,16 @@ from typing import Any, Callable, Iterable
 from palm.core.message import Header, Task
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
+from palm.runtime.coding import coded
+from palm.runtime.hooks import NAMES
+from palm.runtime.traits import traits_of
 
 Function = Callable[[bytes], Any]
 
 WAITING = frozenset({"call"})
 """Methods of PALM's that wait for others in the cluster."""
 
-HOOKS = frozenset({"on_term"})
+HOOKS = NAMES
 """Methods of a user's class that PALM calls, and nobody else."""
 
 HOOKS_OF_KIND: dict[str, tuple[str, ...]] = {"ScatterGatherServer": ("scatter", "gather")}
@@ -47,6 +50,7 @@ def _kind(server: object) -> str:
 
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
     """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
+    traits = traits_of(server)
     functions: dict[str, Function] = {}
     for name in names:
         check_name("function", name)
@@ -63,7 +67,7 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
             raise BadRequest(
                 f"class {kind} has no function {name!r}{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
             )
-        functions[name] = function
+        functions[name] = coded(function, name, kind=traits.kind, zips=traits.join == "zip")
     if not functions:
         raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
     return functions
@@ -88,7 +92,7 @@ def listed_by_default(server: object) -> list[str]:
 def may_wait(function: Function) -> bool:
     """Whether any code of the function's class names a method that waits for others: what was measured to be fast may
     run where the protocol runs, and must not wait there. Code elsewhere is not looked at."""
-    owner = getattr(function, "__self__", None)
+    owner = getattr(inspect.unwrap(function), "__self__", None)
     found = [function] if owner is None else [value for kind in type(owner).__mro__ for value in _own(kind)]
     return any(_names(code) & WAITING for code in map(_code_of, found) if code is not None)
 

@@ -60,6 +60,8 @@ def encode_instance(instance: Instance) -> bytes:
     }
     if instance.role:
         record |= {"role": instance.role, "term": instance.term}
+    if instance.once:
+        record |= {"once": list(instance.once)}
     if instance.join:
         record["join"] = instance.join
     if instance.outputs:
@@ -91,6 +93,7 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
             term=_term(record.get("term", 0)),
+            once=tuple(record.get("once", ())),
             join=str(record.get("join", "")),
             outputs=_outputs(record.get("outputs", {})),
         )
@@ -101,6 +104,8 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     if not is_peer(instance.peer):
         return None
     if not isinstance(record["functions"], list) or not all(map(is_name, instance.functions)):
+        return None
+    if not isinstance(record.get("once", []), list) or not all(map(is_name, instance.once)):
         return None
     if not isinstance(instance.address, str) or _ADDRESS.fullmatch(instance.address) is None:
         return None
