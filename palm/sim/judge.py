@@ -21,6 +21,7 @@ from palm.sim.checkers import (
     no_orphans,
     one_holder,
     registered,
+    results,
     sometimes,
 )
 from palm.sim.history import History
@@ -49,6 +50,7 @@ from palm.sim.scenario.expectations import (
     OneHolder,
     PerKeyOrder,
     Registered,
+    Results,
     StaleRoute,
 )
 from palm.sim.scenario.load import Job
@@ -66,19 +68,19 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     always_on: list[Check] = [] if is_asked else [Conserved()]
     sizes = {name: len(server.places) for name, server in scenario.world.servers.items()} | dict(history.sizes)
     jobs = {job.id: job for job in scenario.load}
-    results = [
+    judged = [
         _together([run_check(one, history, sizes, jobs) for one in _for_each_client(check, jobs)])
         for check in [*always_on, *asked]
     ]
-    results += [sometimes(one, history) for one in expect.sometimes]
-    results += [never(one, history) for one in expect.never]
+    judged += [sometimes(one, history) for one in expect.sometimes]
+    judged += [never(one, history) for one in expect.never]
     planned = [step.id for step in scenario.script if not step.drawn]
     drawn = [step.id for step in scenario.script if step.drawn]
     if expect.faults_must_bite and planned:
-        results.append(must_bite(planned, history))
+        judged.append(must_bite(planned, history))
     if expect.faults_must_bite and drawn:
-        results.append(chaos_must_bite(drawn, history))
-    return results
+        judged.append(chaos_must_bite(drawn, history))
+    return judged
 
 
 def _for_each_client(check: Check, jobs: Mapping[str, Job]) -> list[Check]:
@@ -112,6 +114,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], jobs: Ma
             return conserved(history, jobs=[job])
         case ExactlyOnce(job=job):
             return exactly_once(history, job=job, count=_job(jobs, job).messages.count)
+        case Results(job=job, expected=expected):
+            return results(history, job=job, expected=expected)
         case InOrder(job=job):
             return in_order(history, job=job)
         case Bounded(job=job, limit=limit):

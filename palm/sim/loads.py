@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
-from typing import Callable
+from itertools import islice, repeat
+from typing import Callable, Sequence
 
 from palm.core.message import JobId, Payload, Status, results_bytes
 from palm.errors import HarnessError, PalmError
@@ -33,6 +33,8 @@ class Load:
         self.has_ended = False
         self.ledger = Ledger()
         self.ended_at: int | None = None
+        self.results: list[bytes] | None = None
+        """All that came, where somebody is going to look at it."""
         self.on_end: Callable[[], None] = lambda: None
         self._payloads = payloads(job.messages, kernel.seed, name)
         self._kernel = kernel
@@ -46,7 +48,7 @@ class Load:
         self._waits = False
         self._early: dict[int, int] = {}
         self._next_sequence = 0
-        self._untaken: deque[tuple[int, int, int]] = deque()
+        self._untaken: deque[tuple[int, int, int, bool]] = deque()
         self._takes = Key(kernel.seed, f"takes/{name}")
         self._taken = 0
         self._is_over = False
@@ -86,18 +88,29 @@ class Load:
         if not self._waits:
             self._send()
 
-    def deliver(self, sequences: list[int], results: list[Payload], statuses: list[int] | None) -> None:
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = True,
+    ) -> None:
         assert self._engine is not None
         ok = [Status.OK] * len(sequences) if statuses is None else statuses
+        if self.results is not None:
+            self.results += _results(payloads, ok)
+        counts = in_order and not emitted  # else whether a message was delivered is told by `Settled`
         if self.job.takes != ZERO:
             was_idle = not self._untaken
-            self._untaken.extend(zip(sequences, ok, map(results_bytes, results, ok), strict=True))
-            if was_idle:
+            self._untaken.extend(zip(sequences, ok, map(results_bytes, payloads, ok), repeat(counts), strict=False))
+            if was_idle and self._untaken:
                 self._take_next()
             return
-        size = sum(map(results_bytes, results, ok))
+        size = sum(map(results_bytes, payloads, ok))
         for sequence, status in zip(sequences, ok, strict=True):
-            self._came(sequence, status)
+            if counts:
+                self._came(sequence, status)
         self._engine.taken(self._number, len(sequences), sum(status in DELIVERED for status in ok), size)
 
     def _take_next(self) -> None:
@@ -108,8 +121,9 @@ class Load:
 
     def _took(self) -> None:
         assert self._engine is not None
-        sequence, status, size = self._untaken.popleft()
-        self._came(sequence, status)
+        sequence, status, size, counts = self._untaken.popleft()
+        if counts:
+            self._came(sequence, status)
         self._engine.taken(self._number, 1, int(status in DELIVERED), size)
         if self._untaken:
             self._take_next()
@@ -187,3 +201,13 @@ class Load:
 
     def _delivered(self, sequence: int) -> None:
         self._recorder.add(EntryKind.DELIVERED, self.name, sequence)
+
+
+def _results(payloads: list[Payload], statuses: Sequence[int]) -> list[bytes]:
+    results: list[bytes] = []
+    for payload, status in zip(payloads, statuses, strict=True):
+        if status == Status.MANY and isinstance(payload, tuple):
+            results += [one for one in payload if isinstance(one, bytes)]
+        elif status == Status.OK and isinstance(payload, bytes):
+            results.append(payload)
+    return results

@@ -23,7 +23,7 @@ from palm.sim.history import EntryKind, History
 from palm.sim.judge import judge, overall
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Converged, Drained, Registered
+from palm.sim.scenario.expectations import Converged, Drained, Registered, Results
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.server_files import load_class
@@ -107,6 +107,10 @@ class _Run:
             Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
         self._script.cancel = lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
+
+        looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
+        for load in self._loads:
+            load.results = [] if load.job.id in looked_at else None
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
@@ -202,6 +206,7 @@ class _Run:
             touched=self._script.touched(),
             counts={load.name: load.ledger for load in self._loads},
             sizes=self._cluster.sizes,
+            results={load.name: load.results for load in self._loads if load.results is not None},
             left_open=self._cluster.left_open(),
         )
         if self._film is not None:
