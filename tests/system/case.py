@@ -85,7 +85,11 @@ class Fault(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     route: list[Any]
+    clients: int = 1
+    """As many jobs at the same time."""
     messages: int = 8
+    payload_bytes: int = 0
+    """At least; over 64 KiB each payload travels in a frame of its own."""
     window: int = 1024
     ordered: bool = True
     instances: int = 1
@@ -101,7 +105,7 @@ class Case:
         return [name for name in KINDS if f"'{name}." in text]
 
     def payloads(self) -> list[bytes]:
-        return [b"%d," % number for number in range(self.messages)]
+        return [(b"%d," % number).ljust(self.payload_bytes, b"-") for number in range(self.messages)]
 
     def is_harsh(self) -> bool:
         """Whether a message may have been with `MAX_DEATHS` instances when they died: then it is dead-lettered, and
@@ -136,7 +140,9 @@ lengths = st.sampled_from([2.0, 7.0, 0.2])
 def cases(draw: st.DrawFn) -> Case:
     case = Case(
         route=draw(routes),
+        clients=draw(st.sampled_from([1, 1, 2])),
         messages=draw(st.sampled_from([8, 40, 1])),
+        payload_bytes=draw(st.sampled_from([0, 0, 0, 70_000])),
         window=draw(st.sampled_from([1024, 1, 5])),
         ordered=draw(st.sampled_from([True, False])),
         instances=draw(st.sampled_from([2, 1, 3])),
