@@ -6,6 +6,7 @@ from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -18,7 +19,16 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
+from palm.runtime.options import function
+from palm.servers import (
+    ButterflyServer,
+    ReduceServer,
+    RegisteredServer,
+    ScatterGatherServer,
+    SinkServer,
+    SourceServer,
+    run_server,
+)
 
 __all__ = [
     "AsyncClient",
@@ -26,6 +36,7 @@ __all__ = [
     "Client",
     "DeadLettered",
     "DeadlineExpired",
+    "FateUnknown",
     "HandlerFailed",
     "Job",
     "JobCancelled",
@@ -36,11 +47,13 @@ __all__ = [
     "PalmError",
     "PartFailed",
     "PayloadTooLarge",
+    "ReduceServer",
     "RegisteredServer",
     "RegistryUnavailable",
     "ScatterGatherServer",
     "SinkServer",
     "SourceServer",
     "WaitTimeout",
+    "function",
     "run_server",
 ]

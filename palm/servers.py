@@ -7,13 +7,28 @@ Nothing here knows sockets or the registry: `palm run` and the simulator take it
 from __future__ import annotations
 
 import logging
-from typing import Literal, Mapping, Sequence
+from typing import Any, Awaitable, Literal, Mapping, MutableMapping, Sequence
 
 from palm import nested
 from palm.core.names import check_name
 from palm.core.route import RouteText
-from palm.runtime.envelope import Envelope, current
+from palm.runtime.envelope import CURRENT, Envelope, all_current, current
 from palm.runtime.inside import inside_of
+
+
+class MessageLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the message at hand before each line, where there is one."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        work = CURRENT.get()
+        if work is None:
+            return msg, kwargs
+        message = Envelope(work, work.index)
+        job = f"{message.client}/{message.job}"
+        trace = message.trace.hex()
+        of = {"palm_job": job, "palm_sequence": message.sequence, "palm_trace": trace}
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **of}
+        return f"[{job}:{message.sequence}{' ' if trace else ''}{trace}] {msg}", kwargs
 
 
 class RegisteredServer:
@@ -33,9 +48,22 @@ class RegisteredServer:
         return current()
 
     @property
-    def log(self) -> logging.Logger:
-        """A logger named after the class."""
-        return logging.getLogger(type(self).__name__)
+    def messages(self) -> list[Envelope]:
+        """Those that a function with `@palm.function(batch=...)` works on, in the order of its payloads."""
+        return all_current()
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger named after the class. Its lines carry job, sequence and trace id of the message at hand."""
+        return MessageLog(logging.getLogger(type(self).__name__))
+
+    def on_start(self) -> Awaitable[None] | None:
+        """Called before the instance takes messages. Where it raises, the process says so and ends. Override it."""
+        return None
+
+    def on_stop(self) -> Awaitable[None] | None:
+        """Called after the drain, for at most ten seconds; not where the process dies. Override it."""
+        return None
 
     def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
         """One message to other servers (`"server.function"`, or a list of them), and its result; raises what became of
@@ -90,6 +118,24 @@ class ScatterGatherServer(ButterflyServer):
     kind = "ScatterGatherServer"
     partial: Literal["fail", "skip", "show"] = "fail"
     part_deadline: float | None = None
+
+
+class ReduceServer(ButterflyServer):
+    """A server whose functions take two payloads and give one: `def add(self, a, b)`. All messages of a job, or each
+    `every` so many, come to one result for each key.
+
+    A function must be associative: f(f(a, b), c) = f(a, f(b, c)); the order of messages is kept, the steps are not.
+    `palm.testing.check_reduction` looks for what shows that it is not. What has nothing beside it is its own result.
+    Each instance folds what it has, and partial results are folded in rounds. Parts run more than once where an
+    instance is lost, and count once. Functions and `key` are plain methods.
+    """
+
+    kind = "ReduceServer"
+    every: int | None = None
+
+    def key(self, payload: bytes) -> bytes | str | None:
+        """What a message is folded under. Override it; None is a key like any other."""
+        return None
 
 
 class SourceServer(RegisteredServer):

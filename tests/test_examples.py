@@ -131,6 +131,28 @@ def asks(client: Client) -> None:
     assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
 
 
+def reduce(client: Client) -> None:
+    """The words of some of the standard library, as a serial count has them."""
+    counted, serial = load("reduce/count.py").main(client, 6)
+    assert counted == serial and len(serial) > 1000
+
+
+def errors(client: Client) -> None:
+    """Tried again, limited in time, refused by type, and told to the caller. Without the places of files."""
+    said = [line.split(" (/")[0] for line in load("errors/errors.py").main(client)]
+    assert said == [
+        "1.0",
+        "1.1",
+        "KeyError: 'XXX'",
+        "ann gets 5",
+        "ValueError in pay: -5 is no amount to pay",
+        "function 'pay' of server 'bank' cannot read its payload as Transfer: Object missing required field `amount`",
+        "ann is in order",
+        "bob is in order",
+        "sent 3  delivered 2  failed 1  expired 0  dead lettered 0  in flight 0",
+    ]
+
+
 WORKERS = ("--workers", "2")
 NUMBERS, WORK = Served("source/numbers.py"), Served("source/work.py")
 FLOW = [Served(f"flow/words.py:{name}") for name in ("Lines", "Tee", "Words")]
@@ -142,6 +164,7 @@ RUNS: dict[str, list[Example]] = {
     # Its other half, fragile.py, is the server of scenarios/butterfly/poison.yaml.
     "parallel": [Example([Served("parallel/primes.py", WORKERS, 3)], parallel)],
     "risk": [Example([Served("risk/futures.py", WORKERS, 3)], risk)],
+    "reduce": [Example([Served("reduce/words.py:Words"), Served("reduce/words.py:Count", WORKERS, 3)], reduce)],
     # Its third server, Stuck, is that of scenarios/scatter/silent-shard.yaml.
     "scatter": [
         Example([Served("scatter/search.py", WORKERS, 3)], search),
@@ -151,6 +174,7 @@ RUNS: dict[str, list[Example]] = {
     "sink": [Example([NUMBERS, WORK, Served("sink/pairs.py"), Served("sink/pairs.py:Book")], sink)],
     "flow": [Example(FLOW, flow)],
     "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
+    "errors": [Example([Served("errors/bank.py")], errors)],
 }
 """By folder. An example of another shape has tests of its own, and is in `ELSEWHERE`."""
 

@@ -26,10 +26,12 @@ from palm.core.event import (
     Received,
     Tick,
 )
+from palm.core.folding import Pack, asked_again, spelled_out
 from palm.core.leader import Lead
-from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pull, Role, Status
+from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pong, Pull, Role, Status
+from palm.core.names import BUILT_IN
 from palm.core.scatter import Policy, Scatter
-from palm.core.server import ServerNode
+from palm.core.server import Counters, ServerNode
 from palm.core.worker import Desk
 
 BESIDE = 256
@@ -50,10 +52,17 @@ class ButterflyNode:
         max_in_flight: int = 16_384,
         now: int = 0,
         concurrent: bool = False,
+        pack: Pack | None = None,
         scatter: Policy | None = None,
     ) -> None:
         self.server = ServerNode(
-            peer=peer, server=server, functions=functions, cluster=cluster, max_in_flight=max_in_flight, now=now
+            peer=peer,
+            server=server,
+            functions=functions,
+            cluster=cluster,
+            max_in_flight=max_in_flight,
+            pack=pack,
+            now=now,
         )
         self.server.leads = False
         self.credit = Credit(BESIDE if concurrent else 1)
@@ -66,6 +75,7 @@ class ButterflyNode:
         self._mates: dict[Peer, Instance] = {}
         self._server_follows_own = False
         self._running = 0
+        self._aside: set[int] = set()
         self._stood: tuple[Role, int] = ("worker", 0)
         self._server_has_drained = False
         self._has_drained = False
@@ -125,6 +135,13 @@ class ButterflyNode:
                 return over + self._serve(event, now) + self._of_desk(self.desk.tick(now))
         return self._serve(event, now)
 
+    @property
+    def counters(self) -> Counters:
+        return self.server.counters
+
+    def pong(self, number: int, now: int) -> Pong:
+        return self.server.pong(number, now)
+
     def held(self, still_open: Container[JobId] = ()) -> list[str]:
         return self.server.held(still_open)
 
@@ -155,6 +172,9 @@ class ButterflyNode:
         return out
 
     def _to_run(self, invoke: Invoke, now: int) -> list[Effect]:
+        if invoke.batch.header.target.function in BUILT_IN:
+            self._aside.add(invoke.ticket)  # a leader's own business, and nobody's work
+            return [invoke]
         if invoke.batch.header.leg:
             return [self._began(invoke, now)]
         assert self.lead is not None, "messages of clients are taken by a leader only"
@@ -185,6 +205,9 @@ class ButterflyNode:
         return invoke
 
     def _finished(self, event: Finished, now: int) -> list[Effect]:
+        if event.ticket in self._aside:
+            self._aside.discard(event.ticket)
+            return self._serve(event, now)
         self._running -= len(event.sequences)
         self.desk.runs = self._running
         self.credit.ended(len(event.sequences), now, idle=not self._running)
@@ -220,7 +243,7 @@ class ButterflyNode:
         known = self.server.counters.duplicates
         effects = self._serve(event, now)
         if self.lead is not None and self.server.counters.duplicates > known:
-            effects += self.lead.repeat(batch.header, batch.sequences, now)
+            effects += self.lead.repeat(*asked_again(batch, self.server.reduces), now)
         return effects
 
     def _handed(self, peer: Peer, batch: Batch, now: int) -> list[Effect]:
@@ -236,7 +259,7 @@ class ButterflyNode:
             self.server.counters.stale += len(batch)
             return []
         self.lead.heard(worker, now)
-        return self._settle(self.lead.answered(worker, batch, now), now)
+        return self._settle(self.lead.answered(worker, spelled_out(batch), now), now)
 
     def _heard(self, event: Heard, now: int) -> list[Effect]:
         effects: list[Effect] = []

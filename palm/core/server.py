@@ -23,6 +23,7 @@ from palm.core.event import (
     Received,
     Tick,
 )
+from palm.core.folding import Pack, Whole, outward
 from palm.core.joins import SINK, InOrder, Join, Zip, joiner, meeting_place, objection
 from palm.core.links import Link, Links
 from palm.core.memory import Memory
@@ -46,6 +47,7 @@ from palm.core.message import (
     Task,
     Welcome,
 )
+from palm.core.names import BUILT_IN
 from palm.core.route import stage_after, stages_before
 from palm.core.spread import spread
 
@@ -82,8 +84,10 @@ class ServerNode:
         cluster: str = "palm",
         max_in_flight: int = 16_384,
         join: Join = "arrival",
+        pack: Pack | None = None,
         now: int = 0,
     ) -> None:
+        """`pack` is a reducer's, and makes it one: one payload of all parts of a message, for whoever folds it."""
         self.peer = peer
         self.server = server
         self.functions = tuple(functions)
@@ -99,6 +103,7 @@ class ServerNode:
         self._cluster = cluster
         self._max_in_flight = max_in_flight
         self._join = join
+        self._pack = pack
         self._joiners: dict[_Row, Zip | InOrder] = {}
         # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
         self._listed: set[str] = set()
@@ -181,6 +186,10 @@ class ServerNode:
             bad_frames=counters.bad_frames,
             uptime_us=(now - self._started) // 1_000,
         )
+
+    @property
+    def reduces(self) -> bool:
+        return self._pack is not None
 
     def has_dialed(self, peer: Peer) -> bool:
         return peer in self._links
@@ -354,7 +363,9 @@ class ServerNode:
         memory = self._memory_of(header, now)
         memory.header = header
         memory.advance(batch.watermark)
-        if self._join != "arrival":
+        built_in = header.target.function in BUILT_IN
+        joins = self._join != "arrival" or (self._pack is not None and header.parts)
+        if joins and not built_in:
             return self._received_to_join(memory, batch, now)
         if header.at_most_once and not header.parts and not header.leg:
             batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
@@ -368,7 +379,9 @@ class ServerNode:
             return effects
         if header.parts:
             memory.note_parts(batch.sequences)
-        room = len(batch) if header.leg else 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        if header.leg or built_in:
+            room = len(batch)
         if len(batch) > room:
             # What fits is taken: else a batch over the whole bound would come again for ever.
             effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
@@ -381,7 +394,7 @@ class ServerNode:
         key = _row(header)
         join = self._joiners.get(key)
         if join is None:
-            join = self._joiners[key] = joiner(self._join)
+            join = self._joiners[key] = joiner(self._join) if self._pack is None else Whole(self._pack)
         effects: list[Effect] = []
         text = objection(self._join, header)
         if text:
@@ -423,7 +436,7 @@ class ServerNode:
             batch = _picked(batch, rest)
             batch.statuses = None
             return effects + (self._admit(memory, batch, now) if rest else [])
-        if header.target.function not in self.functions:
+        if header.target.function not in self.functions and header.target.function not in BUILT_IN:
             failure = Failure(
                 "NO_FUNCTION",
                 "NoSuchFunction",
@@ -525,6 +538,9 @@ class ServerNode:
         """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere,
         but to a leader, which else would believe for ever that its worker has it."""
         kept = memory.answer_all(sequences, payloads, statuses)
+        if self._pack is not None:
+            # Who asks again for what was folded asks for another run of messages: an old one would be refused for ever.
+            memory.forget(sequences)
         if statuses is not None:
             self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
         if len(kept) < len(sequences) and not _latest_leg(memory, header).leg:
@@ -548,6 +564,10 @@ class ServerNode:
         before: Peer | None,
         attempts: list[int] | None = None,
     ) -> list[Effect]:
+        if statuses is not None and Status.WITHIN in statuses:
+            sequences, payloads, statuses = outward(sequences, payloads, statuses)
+            if not sequences:
+                return []
         latest = _latest_leg(memory, header)
         if statuses is not None and Status.MANY in statuses and not latest.leg:
             return self._spread(memory, latest, sequences, payloads, statuses, expires, now)
@@ -656,7 +676,7 @@ class ServerNode:
         best: Peer | None = None
         least = 0
         for peer, link in links.items():
-            if link.usable and function in link.instance.functions:
+            if link.usable and link.instance.has(function):
                 load = self._sent_since_pong.get(peer, 0) + (link.pong.in_flight if link.pong is not None else 0)
                 if best is None or load < least:
                     best, least = peer, load

@@ -22,6 +22,7 @@ from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
+from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -111,11 +112,12 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             consume=traits.consume,
             scatter=traits.scatter,
             outputs=traits.outputs,
+            reducing=traits.reducing,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
         log=log.info,
-        on_term=getattr(server, "on_term", None),
+        lifecycle=lifecycle_of(server),
         hooks=hooks_of(server),
         on_retire=lambda: _set(stop),
         inside=inside,
@@ -180,4 +182,3 @@ async def embed_registry_if_alone(options: ServerOptions) -> Callable[[], Awaita
         "this process serves one, for development (nothing is kept)"
     )
     return registry.aclose
-

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-from palm.errors import NameTaken, RegistryError
+from palm.errors import NameTaken, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
+from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
@@ -47,7 +48,7 @@ class Instance:
     host: Host | None = None
     leaves: bool = False
     """Its present life was asked to end in good order."""
-    refused: NameTaken | None = None
+    refused: NameTaken | StartFailed | None = None
     """Why it could not start."""
 
     @property
@@ -132,10 +133,11 @@ class Cluster:
                 consume=traits.consume,
                 scatter=traits.scatter,
                 outputs=traits.outputs,
+                reducing=traits.reducing,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
-            on_term=getattr(server, "on_term", None),
+            lifecycle=lifecycle_of(server),
             hooks={name: self.wrap(instance.name, hook) for name, hook in hooks_of(server).items()},
             on_retire=lambda: self.drain(instance),
             inside=inside,
@@ -148,10 +150,10 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
-        except NameTaken as error:
+        except (NameTaken, StartFailed) as error:
             # As a process that says so and ends: trying again would not help.
             instance.refused = error
-            self.world.kernel.call_soon(host.crash)
+            self._end(host)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
@@ -174,8 +176,12 @@ class Cluster:
             await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
         await serving.drain()
         await serving.aclose()
+        self._end(host)
+
+    def _end(self, host: Host) -> None:
+        """Nothing is left of it but the process."""
         host.on_crash(lambda dead: self._ended(dead, EntryKind.STOPPED))
-        self.world.kernel.call_soon(host.crash)  # nothing is left of it but the process
+        self.world.kernel.call_soon(host.crash)
 
     def _ended(self, host: Host, how: EntryKind) -> None:
         instance = self._lives[host.transport.peer]

@@ -8,6 +8,7 @@ from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Dial, Invoke, Send, Stand
 from palm.core.event import Deposed, Elected, Finished, Heard, InstanceDown, InstanceUp, Received
 from palm.core.message import Header, Hello, Instance, Leg, Over, Payload, Peer, Pull, Role, Split, Status, Task
+from palm.core.route import parse_route
 from palm.core.scatter import Policy
 from palm.core.share import Part, Step
 from palm.testing.harness import NS, Harness, finished
@@ -90,6 +91,19 @@ def test_a_leader_with_a_worker_hands_out_what_it_asks_for_and_runs_nothing():
     node.receive(0, header=PLAIN.on(Leg.FROM_WORKER, 5), peer=WORKER)
     assert node.answers() == [(0, Status.OK)]
     assert node.legs()[1:] == [(WORKER, Leg.TO_WORKER, 5, [2])]
+
+
+def test_a_leader_answers_itself_what_is_built_in():
+    """It is the leader that is asked, and its workers may be busy; nothing of its credit is used up."""
+    node = Instanced()
+    node.elect(term=5)
+    node.hire(credit=1)
+    node.receive(0)
+    node.forget()
+    node.receive(0, header=Header(JOB._replace(number=7), parse_route("one._stats"), 0))
+    assert node.legs() == [] and node.invoked() == [0]
+    node.run()
+    assert node.answers() == [(0, Status.OK)]
 
 
 def test_an_answer_of_another_term_or_of_nobody_s_message_is_dropped():

@@ -530,6 +530,25 @@ def test_at_most_once_with_a_lost_later_stage_has_an_unknown_fate() -> None:
     assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
 
 
+def test_a_function_of_the_route_makes_the_job_at_most_once() -> None:
+    """Of any stage, as the registry shows it: also of an instance that comes when the job runs."""
+    client = Client()
+    client.up("one"), client.up("two", once=("g",))
+    client.open(["one.f", "two.g"])
+    client.offer(b"a")
+    [send] = client.of(Send)
+    assert send.batch.header.at_most_once
+    client.down()
+    client.up("one", 1)
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+    client = ready()
+    client.offer(b"a")
+    client.up("one", 1, once=("f",))
+    client.down()
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+
 def test_a_second_copy_of_an_answer_that_turned_it_away_is_not_heeded() -> None:
     """An at-most-once message went to another instance since, which may run it: the attempt tells."""
     client = ready(instances=3, at_most_once=True)

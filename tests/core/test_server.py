@@ -218,6 +218,16 @@ def test_a_batch_over_the_whole_bound_is_taken_piece_by_piece() -> None:
     assert done == {0, 1, 2, 3, 4}
 
 
+def test_what_is_built_in_is_taken_whatever_is_there() -> None:
+    """Over the bound, and while it drains: who asks how it stands has to be told."""
+    server = Server(max_in_flight=1)
+    server.receive(0, 1)
+    server.post(DrainAsked())
+    server.receive(0, header=Header(JOB._replace(number=7), parse_route("one._stats"), 0))
+    assert server.invoked() == [0, 0]
+    assert [item.status for item in server.sent_to(CLIENT)] == [Status.BUSY]
+
+
 def test_busy_is_said_to_the_client_by_a_later_stage_too() -> None:
     """The client owns the message and knows when to send it again: not the stage before."""
     server = Server(server="two", max_in_flight=1)
