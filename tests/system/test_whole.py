@@ -17,7 +17,7 @@ from tests.system.case import Case, cases
 from tests.system.play import play
 
 MORE = int(os.environ.get("PALM_SYSTEM_CASES", "0"))
-PINNED = 100
+PINNED = 80
 
 WORTH_IT = {"redelivered", "remembered", "crashed", "stopped", "lease-expired", "elected"}
 """What the pinned cases must have come to: faults that bite nothing prove nothing."""
