@@ -65,6 +65,7 @@ class Job:
         letters: Letters | None = None,
         route_text: RouteText | None = None,
         trace: bytes = b"",
+        session: str = "",
     ) -> None:
         if errors not in ("raise", "yield", "skip"):
             raise ValueError(f"errors is {errors!r}; it takes 'raise', 'yield' or 'skip'")
@@ -78,6 +79,7 @@ class Job:
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
         self.trace = trace
+        self.session = session
         self._route_text = route_text or [str(stage) for stage in route]
         self._letters = letters
         self._dead: deque[DeadLetter] = deque(maxlen=MOST_DEAD)
@@ -129,6 +131,7 @@ class Job:
             deadline=None if self.deadline_s is None else int(self.deadline_s * 1e9),
             at_most_once=self.at_most_once,
             trace=self.trace,
+            session=self.session,
         )
 
     def pop(self) -> Outcome | None:

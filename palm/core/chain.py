@@ -90,7 +90,8 @@ class Chain:
         number = self._new_number()
         identity = JobId(parent.id.client, parent.id.incarnation, number)
         window = window or Window(parent.window.limit, parent.window.limit_bytes)
-        job = Job(identity, route, window, parent.deadline, False, parent.progress_at, parent.header.trace)
+        trace, session = parent.header.trace, parent.header.session
+        job = Job(identity, route, window, parent.deadline, False, parent.progress_at, trace, session)
         job.whole_route = parent.whole_route
         job.parent = parent
         job.ready = True

@@ -82,6 +82,7 @@ def say(line: str) -> None:
 
 async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     from palm.net.registry import EtcdRegistry
+    from palm.net.storage import LmdbStorage
     from palm.net.transport import TransportSettings, ZmqTransport
 
     server = make()
@@ -100,6 +101,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     inside = Inside(
         lambda name: NetWorld(settings, cluster=options.namespace, name=f"{options.name}-{name}", log=log.info)
     )
+    storage = LmdbStorage(os.path.join(options.db, "store"), options.name) if options.db else None
     host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings))
     serving = Serving(
         host,
@@ -117,6 +119,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
+        warn=log.warning,
+        storage=storage,
         lifecycle=lifecycle_of(server),
         hooks=hooks_of(server),
         on_retire=lambda: _set(stop),

@@ -112,6 +112,7 @@ class ClientEngine:
         deadline: int | None = None,
         at_most_once: bool = False,
         trace: bytes = b"",
+        session: str = "",
         endless: bool = False,
     ) -> None:
         """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this
@@ -126,6 +127,7 @@ class ClientEngine:
                 deadline=deadline,
                 at_most_once=at_most_once,
                 trace=trace,
+                session=session,
                 endless=endless,
             )
         )
