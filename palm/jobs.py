@@ -186,12 +186,17 @@ class Job:
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         dead = buried(sequences, payloads, statuses, self._route_text)
         if dead:
             self._dead.extend(dead)
             if self._letters is not None and self._engine is not None and self.number is not None:
                 self._letters.keep(self._engine.node.peer, self.number, dead)
+        if keys and statuses is not None:
+            payloads = [
+                _named(payload, keys.get(sequence)) for sequence, payload in zip(sequences, payloads, strict=True)
+            ]
         if self.ordered and not in_order:
             self._aside.extend(zip(sequences, self._judged(sequences, payloads, statuses), strict=True))
         else:
@@ -448,3 +453,11 @@ def buried(
 
 def closed() -> ClientClosed:
     return ClientClosed("the client is closed: make a new one, or use it inside its `with` block")
+
+
+def _named(payload: Payload, key: bytes | None) -> Payload:
+    """A failure with the key of the reduction's result that it befell, where it is one."""
+    if key is None or not isinstance(payload, bytes | Failure) or not payload:
+        return payload
+    failure = payload if isinstance(payload, Failure) else decode_failure(payload)
+    return failure._replace(text=f"{failure.text} (the result of a reduction for key {key!r:.200})")

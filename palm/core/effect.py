@@ -142,6 +142,8 @@ class Deliver:
     """They are what a reduction gave, or became of that: no message of the job's source ends with them."""
     in_order: bool = True
     """`sequences` are places in the order of the job's results: each comes once, and none is left out."""
+    keys: dict[int, bytes] | None = None
+    """Of a reduction's results that ended badly later: for which key they were, by their sequences here."""
 
 
 @dataclass(slots=True)

@@ -41,9 +41,10 @@ class JobSink(Protocol):
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         """Outcomes, in order of arrival; statuses None: all are results. Say `taken` once the caller has them.
-        `emitted`, `in_order`: see `Deliver`."""
+        `emitted`, `in_order`, `keys`: see `Deliver`."""
         ...
 
     def ended(self, error: PalmError | None) -> None:
@@ -192,7 +193,8 @@ class ClientEngine:
         if sink is None:
             return
         if isinstance(effect, Deliver):
-            sink.deliver(effect.sequences, effect.payloads, effect.statuses, effect.emitted, effect.in_order)
+            columns = effect.sequences, effect.payloads, effect.statuses
+            sink.deliver(*columns, effect.emitted, effect.in_order, effect.keys)
         elif isinstance(effect, Demand):
             sink.demand(effect.count)
         elif isinstance(effect, Ready):

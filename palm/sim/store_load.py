@@ -75,6 +75,7 @@ class StoreLoad:
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         assert self._engine is not None and self._at_hand is not None
         [payload] = payloads
