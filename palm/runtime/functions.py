@@ -14,7 +14,6 @@ from palm.errors import BadRequest, did_you_mean
 from palm.runtime.coding import coded
 from palm.runtime.hooks import NAMES
 from palm.runtime.options import options_of
-from palm.runtime.options import options_of
 from palm.runtime.traits import traits_of
 
 Function = Callable[[bytes], Any]
