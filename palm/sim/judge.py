@@ -16,6 +16,7 @@ from palm.sim.checkers import (
     exactly_once,
     in_order,
     latency,
+    linear,
     must_bite,
     never,
     no_orphans,
@@ -46,6 +47,7 @@ from palm.sim.scenario.expectations import (
     Goodput,
     InOrder,
     Latency,
+    Linearizable,
     NoOrphans,
     OneHolder,
     PerKeyOrder,
@@ -141,6 +143,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], jobs: Ma
             return no_orphans(history)
         case OneHolder(server=server):
             return one_holder(history, server=server)
+        case Linearizable(use=use):
+            return linear(history, use=use)
         case AtMostOnce(job=job):
             visits = Counter(stage.server for stage in _job(jobs, job).route)
             return at_most_once(history, job=job, visits=visits)

@@ -84,6 +84,7 @@ class Ordered(SinkServer):
 
     def __init__(self):
         self.last = -1
+        self.is_busy = False
 
     def each(self, message):
         """Fails where a message comes before one that was sent earlier."""
@@ -91,6 +92,14 @@ class Ordered(SinkServer):
             raise AssertionError(f"{self.message.sequence} after {self.last}")
         self.last = self.message.sequence
         return message
+
+    async def each_async(self, message):
+        """The same; and fails where it runs beside itself, as it well might: it takes its time, now more, now less."""
+        assert not self.is_busy
+        self.is_busy = True
+        await asyncio.sleep(0.002 * (message[-1] % 3))
+        self.is_busy = False
+        return self.each(message)
 
 
 class Crew(ButterflyServer):
