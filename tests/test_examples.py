@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections import Counter
 from importlib import util
@@ -131,10 +132,31 @@ def asks(client: Client) -> None:
     assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
 
 
+def store(client: Client) -> None:
+    """Every name is there once, and the watch has seen it; a missing key is None."""
+    names = ["Ann", "Bob", "Cleo"]
+    seen = load("store/book.py").main(client, names)
+    assert sorted(seen.values()) == names
+    assert client.store("guests").get("guest/nobody") is None
+    assert client.call("guests.count", b"") == b"3"
+
+
+def sessions(client: Client) -> None:
+    """Each basket by itself, and nothing is left at the end."""
+    assert load("sessions/shop.py").main(client) == ({"ann": ["rope", "tar"], "bob": ["tar"]}, [2, 1], [])
+
+
 def reduce(client: Client) -> None:
     """The words of some of the standard library, as a serial count has them."""
     counted, serial = load("reduce/count.py").main(client, 6)
     assert counted == serial and len(serial) > 1000
+
+
+def upgrade(client: Client) -> None:
+    """The new version reads what clients of the old one send, and what its own do; the old one is in
+    scenarios/restart/upgrade.yaml."""
+    answers = list(client.map([b"Ann", b'{"name": "Bob"}'], "greet.hello", ordered=True))
+    assert [json.loads(answer)["name"] for answer in answers] == ["Ann", "Bob"]
 
 
 def errors(client: Client) -> None:
@@ -173,7 +195,10 @@ RUNS: dict[str, list[Example]] = {
     "source": [Example([NUMBERS, WORK], source)],
     "sink": [Example([NUMBERS, WORK, Served("sink/pairs.py"), Served("sink/pairs.py:Book")], sink)],
     "flow": [Example(FLOW, flow)],
+    "store": [Example([Served("store/guests.py", WORKERS)], store)],
+    "sessions": [Example([Served("sessions/basket.py")], sessions)],
     "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
+    "upgrade": [Example([Served("upgrade/greet.py")], upgrade)],
     "errors": [Example([Served("errors/bank.py")], errors)],
 }
 """By folder. An example of another shape has tests of its own, and is in `ELSEWHERE`."""

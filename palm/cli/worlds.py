@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from palm.testing.real.compare import Pair
     from palm.testing.real.run import RealResult
 
-SIMULATOR_ONLY = ("trace", "html", "guard")
+SIMULATOR_ONLY = ("trace", "html", "guard", "shrink")
 
 
 def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], tasks: Sequence[Task]) -> int:
@@ -49,9 +49,9 @@ def _compare(args: argparse.Namespace, scenario: Scenario, task: Task) -> int:
     from palm.sim.simulation import run
     from palm.testing.real.compare import checks_side_by_side, figures
     from palm.testing.real.run import run_real
-    from palm.testing.real.scale import scaled
+    from palm.testing.real.scale import plain, scaled
 
-    small = scaled(scenario, args.scale)
+    small = scaled(plain(scenario, task.seed), args.scale)
     sim = run(small, task.seed)
     real = run_real(scenario, task.path, task.seed, scale=args.scale)
     checks = checks_side_by_side(sim.checks, real.checks)

@@ -14,13 +14,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import Awaitable, Callable
 
-from palm.errors import PalmError
+from palm.errors import PalmError, StorageError
 from palm.gateway.endpoints import DEFAULT_ENDPOINT, answers, local_ip_towards
 from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
+from palm.ports.storage import Storage
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
@@ -87,7 +88,11 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     server = make()
     stop = _on_signals()
     if options.db:
-        os.makedirs(options.db, exist_ok=True)
+        try:
+            os.makedirs(options.db, exist_ok=True)
+        except OSError as error:
+            why = f"--db {options.db} cannot be made: {error.strerror}"
+            raise StorageError(f"{why} (name a directory on a disk that has room, and is yours to write)") from error
         object.__setattr__(server, "db", options.db)
     traits = traits_of(server)
     functions = functions_of(server, options.functions or listed_by_default(server))
@@ -100,6 +105,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     inside = Inside(
         lambda name: NetWorld(settings, cluster=options.namespace, name=f"{options.name}-{name}", log=log.info)
     )
+    storage = _storage(options)
     host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings))
     serving = Serving(
         host,
@@ -117,6 +123,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
+        warn=log.warning,
+        storage=storage,
         lifecycle=lifecycle_of(server),
         hooks=hooks_of(server),
         on_retire=lambda: _set(stop),
@@ -142,6 +150,15 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         await serving.aclose()
         if embedded is not None:
             await embedded()
+
+
+def _storage(options: ServerOptions) -> Storage | None:
+    """Where the copy of the store is kept. LMDB is imported by those who use it."""
+    if not options.db:
+        return None
+    from palm.net.storage import LmdbStorage
+
+    return LmdbStorage(os.path.join(options.db, "store"), options.name)
 
 
 def _on_signals() -> asyncio.Future[None]:

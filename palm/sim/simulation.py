@@ -6,34 +6,41 @@ begins), and the healed one, in which liveness is judged.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Callable, Mapping
 
-from palm.errors import BadRequest, HarnessError, ScenarioError
+from palm.errors import BadRequest, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function
 from palm.sim import sandbox
+from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
-from palm.sim.history import History
+from palm.sim.history import EntryKind, History, Interval
 from palm.sim.judge import judge, judged_until, looked_at, overall
+from palm.sim.linearizable import Operation
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.payloads import payloads
+from palm.sim.scenario.expectations import Converged
+from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
+from palm.sim.server_files import load_class
+from palm.sim.sim_stage import SimStage
 from palm.sim.steps import Script
-from palm.sim.still import Still
+from palm.sim.store_load import StoreLoad
 
 if TYPE_CHECKING:
     from palm.sim.report.film import Film
 
 NS = 1_000_000_000
+LOOK = NS // 20
+"""How often views are compared, where a scenario asks for it."""
+CALM = 8 * NS
+"""What runs on after the last fault: who slept through the end of a job learns of it once he is registered again."""
 TAIL = 2 * NS
 """What runs on after the last job and the last step: answers on their way, and the word that a job is over."""
 
@@ -52,6 +59,8 @@ class Result:
     wall_s: float
     ledger: Ledger
     history: History
+    drawn: tuple[str, ...] = ()
+    """What its chaos block drew, as the lines of a plain script."""
 
 
 def run(
@@ -68,9 +77,10 @@ def run(
     `film` keeps what a report shows.
     """
     with sandbox.installed():
+        scenario, drawn = with_chaos(scenario, seed)
         running = _Run(scenario, seed, trace, wrap, film)
         try:
-            return running.run()
+            return replace(running.run(), drawn=drawn)
         finally:
             running.close()
 
@@ -96,12 +106,19 @@ class _Run:
         self._build_network()
         self._build_servers()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
-        self._script = Script(scenario.script, self._cluster, zones, seed)
+        stage = SimStage(
+            self._cluster, lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
+        )
+        self._script = Script(scenario.script, stage, zones, seed)
         self._loads = [
-            Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
-            for job in scenario.load
+            Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
-        self._cluster.on_cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
+
+        self._stores = [
+            StoreLoad(use, f"{use.id}-{number}", place, self._kernel, reads_only=number >= len(use.clients))
+            for use in scenario.stores
+            for number, place in enumerate((*use.clients, *use.readers))
+        ]
         for load in self._loads:
             load.results = [] if load.job.id in looked_at(scenario) else None
 
@@ -114,7 +131,7 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = _load_class(block, self._scenario.name, self._seed)
+            make = load_class(block.run.file, block.run.class_name, self._seed)
             try:
                 self._cluster.add_server(
                     ServerSpec(
@@ -124,6 +141,9 @@ class _Run:
                         functions=block.served or (),
                         service=block.service,
                         options=options_of(name, block),
+                        durable=block.memory == "durable",
+                        port=block.port,
+                        start_ns=block.start_ns,
                     )
                 )
             except BadRequest as error:
@@ -134,13 +154,32 @@ class _Run:
     def run(self) -> Result:
         begin = time.perf_counter()
         self._script.begin()
-        clients: dict[str, list[Load]] = {}
-        for load in self._loads:
-            clients.setdefault(load.job.client, []).append(load)
-        for place, loads in clients.items():
-            self._cluster.client(f"client@{place}", place, _starter(loads))
+        self._start_clients()
+        if any(isinstance(check, Converged) for check in self._scenario.expect.eventually):
+            self._look_at_views("")
+        for store in self._stores:
+            self._cluster.client(store.client, store.place, store.begin)
         self._run_phases()
         return self._result(time.perf_counter() - begin)
+
+    def _start_clients(self) -> None:
+        clients: dict[tuple[str, str, int], list[Load]] = {}
+        for load in self._loads:
+            clients.setdefault(client_of(load.job, load.name), []).append(load)
+        for (name, place, start_ns), loads in clients.items():
+            start = partial(self._cluster.client, name, place, _starter(loads))
+            if start_ns:
+                self._kernel.call_at(start_ns, start)
+            else:
+                start()
+
+    def _look_at_views(self, seen: str) -> None:
+        """Note each change between views that agree with the registry and views that do not."""
+        behind = self._cluster.behind()
+        if bool(behind) != bool(seen) or self._kernel.now == 0:
+            kind = EntryKind.DIVERGED if behind else EntryKind.CONVERGED
+            self._cluster.recorder.add(kind, detail=behind)
+        self._kernel.call_at(self._kernel.now + LOOK, partial(self._look_at_views, behind))
 
     def close(self) -> None:
         self._cluster.world.close()
@@ -150,10 +189,19 @@ class _Run:
         kernel.run_until(self._is_over, clock.faults_until_ns)
         self._script.heal()
         kernel.run_until(self._is_over, clock.limit_ns)
-        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, judged_until(self._scenario, self._script.intervals()))))
+        active = self._script.intervals()
+        judged = judged_until(self._scenario, active)
+        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, min(calm_at(active), kernel.now + CALM), judged)))
 
     def _is_over(self) -> bool:
-        return self._script.is_done and all(load.has_ended for load in self._loads)
+        loads, stores = self._loads, self._stores
+        return self._script.is_done and all(one.has_ended for one in loads) and all(one.has_ended for one in stores)
+
+    def _operations(self) -> dict[str, list[Operation]]:
+        seen: dict[str, list[Operation]] = {}
+        for store in self._stores:
+            seen.setdefault(store.use.id, []).extend(store.all_seen())
+        return seen
 
     def _result(self, wall_s: float) -> Result:
         for load in self._loads:
@@ -161,10 +209,13 @@ class _Run:
         history = History(
             entries=tuple(self._cluster.recorder.entries),  # closing the world writes on
             end_ns=self._kernel.now,
+            seed=self._seed,
             active=self._script.intervals(),
             touched=self._script.touched(),
-            counts={load.job.id: load.ledger for load in self._loads},
-            results={load.job.id: load.results for load in self._loads if load.results is not None},
+            counts={load.name: load.ledger for load in self._loads},
+            sizes=self._cluster.sizes,
+            results={load.name: load.results for load in self._loads if load.results is not None},
+            operations=self._operations(),
             left_open=self._cluster.left_open(),
         )
         if self._film is not None:
@@ -185,6 +236,18 @@ class _Run:
         )
 
 
+def calm_at(active: Mapping[str, tuple[Interval, ...]]) -> int:
+    """When nobody has a reason left to be behind: some time after the last fault (ns)."""
+    return max((span.end for spans in active.values() for span in spans), default=0) + CALM
+
+
+def client_of(job: Job, part: str) -> tuple[str, str, int]:
+    """Name, host and start of the client that does a part of a job. Jobs of one host share a client, but those that
+    have several, or that start later."""
+    alone = job.clients > 1 or job.start_ns
+    return f"client@{job.client}" + (f"/{part}" if alone else ""), job.client, job.start_ns
+
+
 def _starter(loads: list[Load]) -> Callable[[ClientEngine, ClientInstrument], None]:
     def start(engine: ClientEngine, instrument: ClientInstrument) -> None:
         for load in loads:
@@ -202,25 +265,3 @@ def options_of(name: str, block: ServerBlock) -> dict[str, int]:
                 f"world.servers.{name}.options: {option!r} is not one of {', '.join(known)}, each a whole number"
             )
     return {option: value for option, value in block.options.items() if isinstance(value, int)}
-
-
-def _load_class(block: ServerBlock, scenario: str, seed: int) -> Callable[[], object]:
-    """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
-    path: Path = block.run.file
-    module_name = f"palm_scenario_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None, "the loader has found the file"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    before = sandbox.enter(Still(seed, module_name, refuses=False))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is shown as one error
-        raise ScenarioError(f"{scenario}: {path} does not load: {type(error).__name__}: {error}") from error
-    finally:
-        sandbox.enter(before)
-    sandbox.adopt(module)
-    found: Callable[[], object] | None = getattr(module, block.run.class_name, None)
-    if not callable(found):
-        raise HarnessError(f"{path} has lost its class {block.run.class_name} since the scenario was read")
-    return found

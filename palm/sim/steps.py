@@ -4,13 +4,11 @@ touched."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Generic, Mapping, Protocol, Sequence, TypeVar
+from typing import Callable, Generic, Mapping, Sequence, TypeVar
 
 from palm.sim.draws import Key
-from palm.sim.history import Entry, Interval
-from palm.sim.kernel import Clock
-from palm.sim.network import Action, Ends, Rule
-from palm.sim.recorder import Recorder
+from palm.sim.history import Entry, Interval, is_of
+from palm.sim.network import Rule
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import (
     HalfOf,
@@ -24,81 +22,12 @@ from palm.sim.scenario.names import (
     Servers,
     Subject,
     Target,
+    TheRegistry,
 )
 from palm.sim.scenario.script import After, At, Step, When
-
-
-class Actor(Protocol):
-    """One place of a server, through all its lives: what steps are done to."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def place(self) -> str: ...
-
-    @property
-    def is_up(self) -> bool: ...
-
-    @property
-    def leaves(self) -> bool:
-        """Its present life was asked to end in good order."""
-        ...
-
+from palm.sim.stage import Actor, Done, Stage
 
 A = TypeVar("A", bound=Actor)
-
-
-class Stage(Protocol[A]):
-    """The world that a script is let loose on: simulated, or real processes."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def recorder(self) -> Recorder: ...
-
-    @property
-    def instances(self) -> Mapping[str, Sequence[A]]:
-        """Those of each server."""
-        ...
-
-    def leader(self, server: str) -> Sequence[A]:
-        """The instance that was elected last; nobody, where there was no election."""
-        ...
-
-    def start(self, instance: A) -> None:
-        """Begin a new life of an instance that is down."""
-        ...
-
-    def crash(self, instance: A) -> None:
-        """Kill its present life. Harmless when it is down."""
-        ...
-
-    def drain(self, instance: A) -> None:
-        """End its present life in good order. Harmless when it is down, or leaves already."""
-        ...
-
-    def freeze(self, instance: A) -> Callable[[], None]:
-        """Stop one that is up; what is returned has that life go on."""
-        ...
-
-    def lay(self, ends: Ends, action: Action, name: str) -> Rule:
-        """Lay a rule on links."""
-        ...
-
-    def lift(self, rule: Rule) -> None:
-        """End it. Harmless when it was lifted before."""
-        ...
-
-    def registry_down(self, touch: Callable[[int], None]) -> Callable[[], None]:
-        """Take the registry away; what is returned brings it back, and then `touch` is told, once or more often, how
-        many requests had met that."""
-        ...
-
-    def cancel(self, job: str, touch: Callable[[int], None]) -> None:
-        """The job's caller has no further interest; `touch` is told how many of its messages had not ended."""
-        ...
 
 
 class Script(Generic[A]):
@@ -114,12 +43,13 @@ class Script(Generic[A]):
         self._started: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._touched: dict[str, int] = {}
+        self._touching: dict[str, Callable[[], int]] = {}
         self._subjects: dict[str, Sequence[A]] = {}
         self._counts: dict[str, int] = {}
         self._undo: dict[str, Callable[[], None]] = {}
 
     def begin(self) -> None:
-        self._stage.recorder.notice = self._notice
+        self._stage.recorder.notice = self._heard
         for step in self._steps:
             if isinstance(step.trigger, At):
                 self._clock.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
@@ -145,6 +75,7 @@ class Script(Generic[A]):
 
     def touched(self) -> dict[str, int]:
         counts = dict(self._touched)
+        counts.update({step: touched() for step, touched in self._touching.items()})
         for step, rule in self._rules.items():
             counts[step] = rule.bitten
         return counts
@@ -170,12 +101,16 @@ class Script(Generic[A]):
                     self._started[step.id] = self._clock.now
                     self._clock.call_soon(lambda step=step, subjects=subjects: self._do(step, subjects))  # type: ignore[misc]  # bound
 
+    def _heard(self, entry: Entry) -> None:
+        self._notice(entry)
+        self._stage.heard(entry)
+
     def _matches(self, trigger: When, entry: Entry) -> bool:
         if entry.kind.value != trigger.event:
             return False
         if trigger.server is not None and entry.server != trigger.server:
             return False
-        if trigger.job is not None and entry.job != trigger.job:
+        if trigger.job is not None and not is_of(entry.job, trigger.job):
             return False
         if trigger.name is not None and entry.detail != trigger.name:
             return False
@@ -188,6 +123,11 @@ class Script(Generic[A]):
         self._started[step.id] = now
         action = step.action
         match action:
+            case actions.Crash(who=TheRegistry()) | actions.Freeze(who=TheRegistry()):
+                self._follow(step, self._stage.act(step.id, action, []))
+            case actions.Restart(who=TheRegistry()):
+                self._follow(step, self._stage.act(step.id, action, []))
+                self._end_crash_of_registry()
             case actions.Heal():
                 self._heal_links(step, action)
             case actions.Crash():
@@ -201,7 +141,7 @@ class Script(Generic[A]):
                 for instance in who:
                     self._stage.drain(instance)
             case actions.Cancel():
-                self._stage.cancel(action.job, partial(self._touch, step.id))
+                self._touching[step.id] = self._stage.cancel(action.job)
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:
@@ -211,19 +151,30 @@ class Script(Generic[A]):
                 self._end_deaths(step, who)
             case actions.Freeze():
                 self._freeze(step, self._who(step, action.who, subjects), action.for_ns)
-            case actions.RegistryDown():
-                self._lasts(step, action.for_ns, self._stage.registry_down(partial(self._touch, step.id)))
-            case _:
+            case _ if isinstance(action, actions.OnLink):
                 rule = self._rules[step.id] = self._stage.lay(action.link, action.rule(), step.id)
-                self._lasts(step, action.for_ns, lambda: self._stage.lift(rule))
+                self._lasts(step, action.for_ns, partial(self._stage.lift, rule))
+            case _ if isinstance(action, actions.OnProcesses):
+                self._follow(step, self._stage.act(step.id, action, self._who(step, action.who, subjects)))
+            case _:
+                self._follow(step, self._stage.act(step.id, action, []))
         if not action.lasts:
             self._ended[step.id] = now
         for other in self._steps:
             if isinstance(other.trigger, After) and other.trigger.step == step.id:
                 self._clock.call_at(now + other.trigger.plus_ns, lambda other=other: self._do(other, []))  # type: ignore[misc]  # bound
 
-    def _touch(self, step: str, count: int) -> None:
-        self._touched[step] = count
+    def _follow(self, step: Step, done: Done) -> None:
+        """Keep in mind how it ends, and whom to ask what it touched."""
+        self._touching[step.id] = done.touched
+        if done.undo is not None:
+            self._lasts(step, done.for_ns, done.undo)
+
+    def _end_crash_of_registry(self) -> None:
+        for step in self._steps:
+            is_crash = isinstance(step.action, actions.Crash) and isinstance(step.action.who, TheRegistry)
+            if is_crash and step.id in self._started:
+                self._ended.setdefault(step.id, self._clock.now)
 
     def _lasts(self, step: Step, duration: int | None, undo: Callable[[], None]) -> None:
         self._undo[step.id] = undo

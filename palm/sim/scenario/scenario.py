@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from palm.errors import did_you_mean
 from palm.sim.scenario import yaml_strict
+from palm.sim.scenario.chaos import CHAOS, Chaos
 from palm.sim.scenario.expectations import Expect
-from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, take
+from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, schema_of, take
 from palm.sim.scenario.load import LOAD, Job
 from palm.sim.scenario.references import check_references
 from palm.sim.scenario.script import SCRIPT, Step
+from palm.sim.scenario.stores import STORES, StoreUse
 from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
-from palm.sim.scenario.yaml_strict import Node, Text
+from palm.sim.scenario.yaml_strict import Node, Table, Text, at
 
 VERSION = "scenario/1"
-BLOCKS_NOT_YET = frozenset({"chaos"})
+FOUND_FORMAT = 1
 
 
 def _version(node: Node) -> str:
@@ -32,22 +34,49 @@ def _version(node: Node) -> str:
     return node.value
 
 
+_VERSION = Form(VERSION, _version, lambda: {"const": VERSION})
+
+
+def _format(node: Node) -> int:
+    if not isinstance(node, Text) or node.value != str(FOUND_FORMAT):
+        node.refuse(f"format {FOUND_FORMAT}", " (found by another version of PALM: shrink its scenario again)")
+    return FOUND_FORMAT
+
+
+# Not written within the annotation: what a lambda names there is not found when it is called.
+_FORMAT = Form("format", _format, lambda: {"const": FOUND_FORMAT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where a file comes from that a search has written."""
+
+    format: Annotated[int, Key("format", _FORMAT)]
+    check: Annotated[str, Key("check", TEXT)]
+    """What was broken when it was written."""
+    of: Annotated[str, Key("of", TEXT)] = ""
+    trace: Annotated[str, Key("trace", TEXT)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """One file: who runs, what they are asked, what goes wrong, and what must hold."""
 
-    version: Annotated[str, Key("palm", Form(VERSION, _version))]
+    version: Annotated[str, Key("palm", _VERSION)]
     name: Annotated[str, Key("name", NAME)]
     about: Annotated[str, Key("about", TEXT)]
     """One sentence: what it proves."""
     clock: Annotated[Clock, Key("clock", CLOCK)]
     world: Annotated[World, Key("world", block_of(World, "world"))]
     load: Annotated[tuple[Job, ...], Key("load", LOAD)]
+    stores: Annotated[tuple[StoreUse, ...], Key("stores", STORES)] = ()
     runs: Annotated[Runs, Key("runs", block_of(Runs, "runs"))] = Runs()
     links: Annotated[tuple[LinkBlock, ...], Key("links", LINKS)] = ()
     """Later entries override earlier ones."""
     script: Annotated[tuple[Step, ...], Key("script", SCRIPT)] = ()
+    chaos: Annotated[Chaos | None, Key("chaos", CHAOS)] = None
     expect: Annotated[Expect, Key("expect", block_of(Expect, "expect"))] = Expect()
+    found: Annotated[Found | None, Key("found", block_of(Found, "found"))] = None
 
 
 def load(path: str | Path) -> Scenario:
@@ -58,6 +87,19 @@ def load(path: str | Path) -> Scenario:
 def parse(text: str, file: str = "scenario") -> Scenario:
     """Read and check text; `file` is the name for errors, and files that the text names are looked for from there."""
     root = yaml_strict.parse(text, file)
-    scenario = take(root, Scenario, what="scenario", not_yet=BLOCKS_NOT_YET)
+    if isinstance(root, Table) and "palm" in root.entries:
+        _version(root.entries["palm"])  # first: in a file of another version everything else may be otherwise
+    if isinstance(at(root, "found", "format"), Text):
+        _format(at(root, "found", "format"))
+    scenario = take(root, Scenario, what="scenario")
     check_references(scenario, root)
     return scenario
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of scenario files, made from the same tables that read them: for editors, and other tools."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"PALM {VERSION}",
+        **schema_of(Scenario),
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Iterator, Sequence
 
 from palm.sim.checkers import CheckResult
-from palm.sim.history import ENDS, EntryKind, History
+from palm.sim.history import ENDS, EntryKind, History, Interval, is_of
 from palm.sim.scenario.scenario import Scenario
 
 QUANTILES = (50, 90, 99, 100)
@@ -53,10 +53,9 @@ def figures(scenario: Scenario, sim: History, real: History) -> Iterator[Pair]:
     long each job took; and how often what happened."""
     for job in scenario.load:
         ours, theirs = _in_flight(sim, job.id), _in_flight(real, job.id)
-        yield from _quantiles(f"{job.id}: in flight", [ours[key] for key in ours], [theirs[key] for key in theirs])
-        yield from _quantiles(
-            f"{job.id}: in flight, {OUTSIDE}", _unharmed(sim, ours), _unharmed(real, theirs)
-        )
+        yield from _quantiles(f"{job.id}: in flight", _times(ours), _times(theirs))
+        calm = _times(_unharmed(sim, ours)), _times(_unharmed(real, theirs))
+        yield from _quantiles(f"{job.id}: in flight, {OUTSIDE}", *calm)
         yield Pair(f"{job.id}: from first to last", _span(sim, job.id), _span(real, job.id))
     for server in scenario.world.servers:
         yield from _quantiles(f"{server}: handling", _handling(sim, server), _handling(real, server))
@@ -67,30 +66,32 @@ def figures(scenario: Scenario, sim: History, real: History) -> Iterator[Pair]:
             yield Pair(kind.value, ours_count[kind], theirs_count[kind], "times")
 
 
-Spans = dict[tuple[int, int], int]
-"""By when it was sent and when it was delivered: the time between them."""
+def _in_flight(history: History, job: str) -> list[Interval]:
+    """From when each message was sent to when it was delivered."""
+    sent: dict[tuple[str, int], int] = {}
+    spans = []
+    for entry in history.entries:
+        if is_of(entry.job, job):
+            if entry.kind is EntryKind.SENT:
+                sent[entry.job, entry.sequence] = entry.at
+            elif entry.kind is EntryKind.DELIVERED and (entry.job, entry.sequence) in sent:
+                spans.append(Interval(sent[entry.job, entry.sequence], entry.at))
+    return spans
 
 
-def _in_flight(history: History, job: str) -> Spans:
-    sent = {entry.sequence: entry.at for entry in history.entries if entry.kind is EntryKind.SENT and entry.job == job}
-    return {
-        (sent[entry.sequence], entry.at): entry.at - sent[entry.sequence]
-        for entry in history.entries
-        if entry.kind is EntryKind.DELIVERED and entry.job == job and entry.sequence in sent
-    }
-
-
-def _unharmed(history: History, spans: Spans) -> list[int]:
+def _unharmed(history: History, spans: list[Interval]) -> list[Interval]:
     faults = [interval for intervals in history.active.values() for interval in intervals]
     return [
-        time
-        for (start, end), time in spans.items()
-        if not any(start <= fault.end and fault.start <= end for fault in faults)
+        span for span in spans if not any(span.start <= fault.end and fault.start <= span.end for fault in faults)
     ]
 
 
+def _times(spans: list[Interval]) -> list[int]:
+    return [span.end - span.start for span in spans]
+
+
 def _span(history: History, job: str) -> float | None:
-    moments = [e.at for e in history.entries if e.job == job and (e.kind is EntryKind.SENT or e.kind in ENDS)]
+    moments = [e.at for e in history.entries if is_of(e.job, job) and (e.kind is EntryKind.SENT or e.kind in ENDS)]
     return (moments[-1] - moments[0]) / 1e6 if moments else None
 
 

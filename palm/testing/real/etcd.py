@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from palm.errors import HarnessError
+from palm.net.etcd.calls import Calls
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.registry import EtcdRegistry
+from palm.wire import etcd as wire
 
 START_S = 30.0
 _TETHERED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
@@ -77,10 +80,50 @@ class RealEtcd:
                 member.process.kill()
                 member.process.wait()
 
+    def freeze(self, count: int) -> None:
+        """SIGSTOP for the first `count` members."""
+        for member in self._members[:count]:
+            if member.process is not None:
+                member.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT for all."""
+        for member in self._members:
+            if member.process is not None:
+                member.process.send_signal(signal.SIGCONT)
+
+    @property
+    def majority(self) -> int:
+        return len(self._members) // 2 + 1
+
+    async def kill_leader(self) -> None:
+        """kill -9; the others elect another."""
+        registry = EtcdRegistry(self.settings)
+        try:
+            for state, member in zip(await registry.status(), self._members, strict=True):
+                if state.member_id and state.member_id == state.leader_id and member.process is not None:
+                    member.process.kill()
+        finally:
+            await registry.aclose()
+
+    async def compact(self) -> int:
+        """Forget all history; how many revisions that were."""
+        calls = Calls(self.settings)
+        try:
+            revision = (await calls.unary(wire.STATUS, wire.StatusRequest())).header.revision
+            await calls.unary(wire.COMPACT, wire.CompactionRequest(revision=revision, physical=True))
+        finally:
+            await calls.links.aclose()
+        return revision - 1
+
+    @property
+    def settings(self) -> EtcdSettings:
+        return EtcdSettings(endpoints=self.endpoints)
+
     async def ready(self) -> None:
         """Until it serves. Raises HarnessError when it does not come up."""
         until = asyncio.get_running_loop().time() + START_S
-        registry = EtcdRegistry(EtcdSettings(endpoints=self.endpoints))
+        registry = EtcdRegistry(self.settings)
         try:
             while True:
                 states = await registry.status()

@@ -38,15 +38,15 @@ from palm.sim.network import Network, Rule
 from palm.sim.recorder import ClientInstrument, ServerInstrument
 from palm.sim.registry_server import PLACE as REGISTRY
 from palm.sim.scenario.actions import OnLink
-from palm.sim.scenario.payloads import payloads
-from palm.sim.scenario.scenario import Scenario, load
+from palm.sim.scenario.load import Job
+from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
-from palm.sim.simulation import options_of
+from palm.sim.simulation import client_of, options_of
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
 from palm.testing.real.host import RealHost
 from palm.testing.real.outbox import FLUSH_S, Outbox, read, written
-from palm.testing.real.scale import scaled
+from palm.testing.real.scale import prepared
 from palm.testing.real.shim import ShimRegistry, ShimTransport
 
 SWITCH_INTERVAL_S = 1e-4
@@ -62,7 +62,8 @@ class Orders:
     seed: int
     fd: int
     parent: int
-    peer: str
+    peers: list[str]
+    """Of a server, one; of a host's clients, one for each: `client_of` names them, in the order of the file."""
     place: str
     etcd: list[str]
     server: str = ""
@@ -94,18 +95,20 @@ class Process:
         self.registries: list[ShimRegistry] = []
         self.settings = EtcdSettings(endpoints=tuple(orders.etcd))
 
-    def host(self, peer: Peer) -> RealHost:
+    def host(self, peer: Peer, *, name: str = "", port: int = 0) -> RealHost:
+        """`name`: of one of several clients. `port`: where a server listens; 0, on one of its own."""
         orders = self.orders
+        name = name or orders.name
         block = self.scenario.world.servers.get(orders.server)
-        registry = ShimRegistry(EtcdRegistry(self.settings), self.network, orders.name, orders.place)
+        registry = ShimRegistry(EtcdRegistry(self.settings), self.network, name, orders.place)
         self.registries.append(registry)
-        transport = ZmqTransport(peer, TransportSettings(bind_host="127.0.0.1"))
+        transport = ZmqTransport(peer, TransportSettings(bind_host="127.0.0.1", bind_port=port))
         host = RealHost(
             orders.place,
-            ShimTransport(transport, self.network, f"{orders.name}/{orders.life}", orders.place, self.places),
+            ShimTransport(transport, self.network, f"{name}/{orders.life}", orders.place, self.places),
             registry,
             seed=orders.seed,
-            label=f"{orders.name}/{orders.life}",
+            label=f"{name}/{orders.life}",
             **({} if block is None else {"service": block.service}),
         )
         host.failed.add_done_callback(lambda failed: self.say_failed(failed.result()))
@@ -173,12 +176,14 @@ class ServerProcess:
     async def _begin(self) -> None:
         process, block = self._process, self._block
         orders = process.orders
+        if orders.life == 0:
+            await asyncio.sleep(block.start_ns / 1e9)
         server = self._make()
         traits = traits_of(server)
         lease = process.scenario.world.registry.lease
         listed = block.served or listed_by_default(server)
         options: dict[str, Any] = {**options_of(orders.server, block)}
-        host = process.host(Peer(orders.peer))
+        host = process.host(Peer(orders.peers[0]), port=0 if block.port is None else block.port + orders.index)
         inside = Inside(self._nested)
         serving = self._serving = Serving(
             host,
@@ -196,7 +201,7 @@ class ServerProcess:
                 pid=os.getpid(),
                 **options,
             ),
-            instrument=ServerInstrument(process.outbox, orders.server, orders.name, orders.peer),
+            instrument=ServerInstrument(process.outbox, orders.server, orders.name, orders.peers[0]),
             lifecycle=lifecycle_of(server),
             hooks=hooks_of(server),
             on_retire=self._leave,
@@ -267,28 +272,38 @@ def _class_of(block: ServerBlock) -> Callable[[], object]:
 
 
 class ClientProcess:
+    """All clients of a host: each is an engine of its own."""
+
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._engine: ClientEngine | None = None
-        place, seed = process.orders.place, process.orders.seed
-        self._loads = [
-            Load(job, payloads(job.messages, seed, job.id), process.clock, process.outbox)
-            for job in process.scenario.load
-            if job.client == place
-        ]
-        for one in self._loads:
-            one.results = [] if one.job.id in looked_at(process.scenario) else None
-            one.on_end = self._say_ended
+        self._engines: list[ClientEngine] = []
+        self._clients = clients_at(process.scenario, process.orders.place)
+        self._loads: list[Load] = []
 
     async def run(self) -> None:
         await self._process.serve(self._obey, self._begin())
 
     async def _begin(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for peer, ((name, _, start_ns), parts) in zip(
+                self._process.orders.peers, self._clients.items(), strict=True
+            ):
+                loads = [self._load(job, part) for job, part in parts]
+                self._loads += loads
+                group.create_task(self._begin_one(Peer(peer), name, start_ns, loads))
+
+    def _load(self, job: Job, part: str) -> Load:
+        load = Load(job, part, self._process.clock, self._process.outbox)
+        load.results = [] if job.id in looked_at(self._process.scenario) else None
+        load.on_end = self._say_ended
+        return load
+
+    async def _begin_one(self, peer: Peer, name: str, start_ns: int, loads: list[Load]) -> None:
         process = self._process
         lease = process.scenario.world.registry.lease
-        peer = Peer(process.orders.peer)
+        await asyncio.sleep(start_ns / 1e9)
         while True:
-            host = process.host(peer)
+            host = process.host(peer, name=name)
             instrument = ClientInstrument(process.outbox)
             engine = ClientEngine(
                 host,
@@ -303,38 +318,48 @@ class ClientProcess:
             except RegistryError:
                 await engine.aclose(0.0)
                 await asyncio.sleep(START_AGAIN / 1e9)
-        self._engine = engine
-        for one in self._loads:
+        self._engines.append(engine)
+        for one in loads:
             one.begin(engine, instrument)
-        process.channel.say(jobs={written(job): name for job, name in process.outbox.jobs.items()})
+        process.channel.say(jobs={written(job): part for job, part in process.outbox.jobs.items()})
 
     def _say_ended(self) -> None:
         self._process.flush()
-        self._process.channel.say(ended=[one.job.id for one in self._loads if one.has_ended])
+        self._process.channel.say(ended=[one.name for one in self._loads if one.has_ended])
 
     def _obey(self, word: str, what: Any) -> None:
-        channel, engine = self._process.channel, self._engine
+        channel = self._process.channel
         match word:
             case "cancel":
-                load = next(one for one in self._loads if one.job.id == what)
-                channel.say(cancelled=[what, load.cancel()])
+                count = sum(one.cancel() for one in self._loads if one.job.id == what)
+                channel.say(cancelled=[what, count])
             case "open":
-                channel.say(open=[] if engine is None else [written(job) for job in open_jobs(engine)])
+                channel.say(open=[written(job) for engine in self._engines for job in open_jobs(engine)])
             case "held":
                 for one in self._loads:
                     one.note_ledger()
                 self._process.flush()
                 channel.say(
-                    ledgers={one.job.id: list(one.ledger) for one in self._loads},
+                    ledgers={one.name: list(one.ledger) for one in self._loads},
                     results={
-                        one.job.id: [result.hex() for result in one.results]
+                        one.name: [result.hex() for result in one.results]
                         for one in self._loads
                         if one.results is not None
                     },
-                    held=[] if engine is None else held_by_client(engine),
+                    held=[words for engine in self._engines for words in held_by_client(engine)],
                 )
             case _:
                 self._process.obey(word, what)
+
+
+def clients_at(scenario: Scenario, place: str) -> dict[tuple[str, str, int], list[tuple[Job, str]]]:
+    """The clients of a host, and the parts of jobs that each does."""
+    clients: dict[tuple[str, str, int], list[tuple[Job, str]]] = {}
+    for job in scenario.load:
+        if job.client == place:
+            for part in job.parts:
+                clients.setdefault(client_of(job, part), []).append((job, part))
+    return clients
 
 
 # -- main -------------------------------------------------------------------------------------------------------------
@@ -343,7 +368,7 @@ class ClientProcess:
 async def _main(orders: Orders) -> None:
     channel = await Channel.on(socket.socket(fileno=orders.fd))
     try:
-        process = Process(orders, scaled(load(orders.file), orders.scale), channel)
+        process = Process(orders, prepared(orders.file, orders.scale, orders.seed), channel)
         running = ServerProcess(process) if orders.server else ClientProcess(process)
     except PalmError as error:
         channel.say(failed=str(error))

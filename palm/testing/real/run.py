@@ -6,18 +6,20 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
 from palm.observe.ledger import Ledger
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.history import History
-from palm.sim.judge import judge, judged_until, overall, run_check, sizes_and_counts
+from palm.sim.judge import judge, judged_until, overall
+from palm.sim.scenario.expectations import Expect
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.simulation import NS, TAIL
+from palm.sim.simulation import CALM, NS, TAIL, calm_at
 from palm.sim.steps import Script
-from palm.testing.real.scale import scaled
+from palm.testing.real.able import able
+from palm.testing.real.scale import plain, scaled
 from palm.testing.real.stage import COMMAND, Place, RealStage
 
 LOOK_S = 0.02
@@ -47,7 +49,7 @@ def run_real(
 
     `command` runs one process, when its orders are put behind it.
     """
-    small = scaled(scenario, scale)
+    small = scaled(plain(scenario, seed), scale)
     with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
         return asyncio.run(_run(small, file, seed, scale, Path(folder), command))
 
@@ -60,7 +62,8 @@ async def _run(
     try:
         await stage.open()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
-        script: Script[Place] = Script(scenario.script, stage, zones, seed)
+        steps, skipped = able(scenario)
+        script: Script[Place] = Script(steps, stage, zones, seed)
         await stage.go()
         script.begin()
         await _run_phases(scenario, stage, script)
@@ -75,7 +78,7 @@ async def _run(
         seed=seed,
         verdict=overall(checks),
         checks=checks,
-        skipped=tuple(_skipped(scenario, stage)),
+        skipped=(*skipped, *_beyond(stage)),
         refused=tuple(stage.refused),
         ledger=Ledger(*(sum(column) for column in zip(*stage.ledgers.values(), strict=True))),
         history=history,
@@ -85,7 +88,7 @@ async def _run(
 
 async def _run_phases(scenario: Scenario, stage: RealStage, script: Script[Place]) -> None:
     clock, now = scenario.clock, stage.clock
-    jobs = {job.id for job in scenario.load}
+    jobs = {part for job in scenario.load for part in job.parts}
 
     def is_over() -> bool:
         stage.check()
@@ -98,21 +101,24 @@ async def _run_phases(scenario: Scenario, stage: RealStage, script: Script[Place
         await asyncio.sleep(LOOK_S)
     await asyncio.sleep(max(0, min(TAIL, clock.limit_ns - now.now)) / NS)
     # What may take its time is waited for no longer than it takes.
-    until = min(clock.limit_ns, judged_until(scenario, script.intervals()))
-    while now.now < until and not _has_come(scenario, stage, script):
+    active = script.intervals()
+    until = min(clock.limit_ns, max(judged_until(scenario, active), min(calm_at(active), now.now + CALM)))
+    while now.now < until and not await _has_come(scenario, stage, script):
         await asyncio.sleep(LOOK_AT_CHECKS_S)
 
 
-def _has_come(scenario: Scenario, stage: RealStage, script: Script[Place]) -> bool:
+async def _has_come(scenario: Scenario, stage: RealStage, script: Script[Place]) -> bool:
+    """What is to come eventually; and nothing is left open any more."""
     stage.check()
-    history = _history(scenario, stage, script, [])
-    sizes, counts = sizes_and_counts(scenario)
-    checks = [run_check(check, history, sizes, counts) for check in scenario.expect.eventually]
+    if await stage.left_open():
+        return False
+    hoped = replace(scenario, script=(), expect=Expect(eventually=scenario.expect.eventually))
+    checks = judge(hoped, _history(scenario, stage, script, []))
     return all(check.verdict is Verdict.HOLDS for check in checks)
 
 
 def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_open: list[str]) -> History:
-    jobs = {job.id for job in scenario.load}
+    jobs = {part for job in scenario.load for part in job.parts}
     return History(
         # Processes write to pipes of their own: what they saw is put in the order in which it was.
         entries=tuple(
@@ -120,24 +126,18 @@ def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_o
             for entry in sorted(stage.recorder.entries, key=lambda entry: entry.at)
         ),
         end_ns=stage.clock.now,
+        seed=stage.clock.seed,
         active=script.intervals(),
         touched=script.touched(),
         counts=stage.ledgers,
+        sizes=stage.sizes,
         results=stage.results,
         left_open=left_open,
     )
 
 
-def _skipped(scenario: Scenario, stage: RealStage) -> list[str]:
-    """In words; the steps of a script are all done."""
-    registry = scenario.world.registry
-    skipped = []
-    if registry.watch.progress_ns is not None:
-        skipped.append("world.registry.watch.progress: etcd has its own time for that")
-    if registry.history is not None:
-        skipped.append("world.registry.history: a real etcd keeps all revisions of so short a run")
-    skipped += [
+def _beyond(stage: RealStage) -> list[str]:
+    return [
         f"links and faults for clients inside of functions of {name}: the shim is around the process's own"
         for name in sorted(stage.nested)
     ]
-    return skipped

@@ -9,10 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from palm.errors import ScenarioError
+from palm.sim.chaos import with_chaos
 from palm.sim.scenario.actions import Action
 from palm.sim.scenario.expectations import Results
-from palm.sim.scenario.scenario import Scenario
+from palm.sim.scenario.scenario import Scenario, load
 from palm.sim.scenario.script import After, At, Step, Trigger, When
+
+
+def prepared(file: str, scale: float, seed: int) -> Scenario:
+    """What the file holds, `plain` and `scaled`: the same in every process of a run."""
+    return scaled(plain(load(file), seed), scale)
+
+
+def plain(scenario: Scenario, seed: int) -> Scenario:
+    """With the faults that its chaos block draws for that seed as plain steps."""
+    return replace(with_chaos(scenario, seed)[0], chaos=None)
 
 
 def scaled(scenario: Scenario, factor: float) -> Scenario:

@@ -16,26 +16,28 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Coroutine, Sequence
 
 from palm.core.message import Peer
 from palm.errors import HarnessError
-from palm.net.etcd.settings import EtcdSettings
 from palm.net.peer import new_peer
 from palm.net.registry import EtcdRegistry
 from palm.observe.ledger import Ledger
 from palm.ports.registry import Kind, Revision
 from palm.sim.cluster import START_AGAIN
-from palm.sim.history import EntryKind
+from palm.sim.history import Entry, EntryKind
 from palm.sim.network import Action, Ends, Rule
 from palm.sim.recorder import Recorder
-from palm.sim.scenario.actions import Restart
+from palm.sim.registry_server import ELECTION_NS
+from palm.sim.scenario import actions
+from palm.sim.scenario.names import TheRegistry
 from palm.sim.scenario.scenario import Scenario
+from palm.sim.stage import Done
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
 from palm.testing.real.etcd import RealEtcd
 from palm.testing.real.outbox import entry_of
-from palm.testing.real.process import Orders
+from palm.testing.real.process import Orders, clients_at
 from palm.wire.record import instances_prefix
 
 START_S = 60.0
@@ -93,7 +95,7 @@ class Life:
 
 
 class RealStage:
-    """`palm.sim.steps.Stage` for one run. Processes are started by `open`, and begin with `go`."""
+    """`palm.sim.stage.Stage` for one run. Processes are started by `open`, and begin with `go`."""
 
     def __init__(
         self,
@@ -110,9 +112,10 @@ class RealStage:
             name: [Place(name, index, place) for index, place in enumerate(block.places)]
             for name, block in scenario.world.servers.items()
         }
+        self.sizes = {name: len(group) for name, group in self.instances.items()}
         self.clients = [Place("", 0, place) for place in dict.fromkeys(job.client for job in scenario.load)]
         self.ended: set[str] = set()
-        """Jobs that are over."""
+        """Jobs that are over, by the names of their parts."""
         self.ledgers: dict[str, Ledger] = {}
         self.results: dict[str, list[bytes]] = {}
         self.nested: set[str] = set()
@@ -128,11 +131,12 @@ class RealStage:
         self._command = command
         self._etcd = RealEtcd(folder, scenario.world.registry.members)
         self._lives: dict[Peer, Life] = {}
+        self._places: dict[Peer, str] = {}
         self._jobs: dict[str, str] = {}
         self._rules: dict[str, Rule] = {}
-        self._restarts = any(isinstance(step.action, Restart) for step in scenario.script)
-        self._dark: list[tuple[int, Callable[[int], None]]] = []
-        self._cancelled: dict[str, Callable[[int], None]] = {}
+        self._restarts = any(isinstance(step.action, actions.Restart) for step in scenario.script)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cancelled: dict[str, int] = {}
         self._watching: asyncio.Task[None] | None = None
 
     # -- the whole ----------------------------------------------------------------------------------------------------
@@ -154,7 +158,7 @@ class RealStage:
 
     async def go(self) -> None:
         """The run begins now."""
-        registry = EtcdRegistry(EtcdSettings(endpoints=self._etcd.endpoints))
+        registry = EtcdRegistry(self._etcd.settings)
         prefix = instances_prefix("palm")
         empty = await registry.get(prefix)  # before anybody can be there
         self._watching = asyncio.create_task(self._watch(registry, prefix, empty.revision))
@@ -199,9 +203,9 @@ class RealStage:
                 life.listener.cancel()
             if life.channel is not None:
                 life.channel.close()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in (*self._tasks, *filter(None, [self._watching])):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         self._etcd.down()
 
     # -- Stage --------------------------------------------------------------------------------------------------------
@@ -255,17 +259,75 @@ class RealStage:
             for life in self._lives.values():
                 life.say(lift=rule.name)
 
-    def registry_down(self, touch: Callable[[int], None]) -> Callable[[], None]:
-        self._etcd.down()
-        self._dark.append((self._failures(), touch))
-        return self._etcd.up
-
-    def cancel(self, job: str, touch: Callable[[int], None]) -> None:
-        self._cancelled[job] = touch
+    def cancel(self, job: str) -> Callable[[], int]:
         client = next(one.client for one in self._scenario.load if one.id == job)
         for place in self.clients:
             if place.place == client and place.life is not None:
                 place.life.say(cancel=job)
+        return lambda: self._cancelled.get(job, 0)
+
+    def act(self, step: str, action: actions.Action, who: Sequence[Place]) -> Done:
+        """What `can_act` says yes to."""
+        etcd, touched = self._etcd, self._failures_from_now()
+        match action:
+            case actions.RegistryDown(for_ns=for_ns):
+                etcd.down()
+                return Done(touched=touched, undo=etcd.up, for_ns=for_ns)
+            case actions.Crash(who=TheRegistry(leader=True)) | actions.ChangeLeader():
+                self._soon(etcd.kill_leader())
+                return Done(touched=lambda: 1, undo=etcd.up, for_ns=ELECTION_NS)
+            case actions.Crash():
+                etcd.down()
+                return Done(touched=touched)
+            case actions.Restart():
+                etcd.up()
+                return Done(touched=lambda: 1)
+            case actions.Freeze(for_ns=for_ns):
+                etcd.freeze(len(etcd.endpoints))
+                return Done(touched=touched, undo=etcd.thaw, for_ns=for_ns)
+            case actions.LoseQuorum(for_ns=for_ns):
+                etcd.freeze(etcd.majority)
+                return Done(touched=touched, undo=etcd.thaw, for_ns=for_ns)
+            case actions.Compact():
+                counts: list[int] = []
+                self._soon(self._compact(counts))
+                return Done(touched=lambda: sum(counts))
+            case actions.Expire():
+                ended: list[Peer] = []
+                self._soon(self._expire({one.life.peer for one in who if one.life is not None}, ended))
+                return Done(touched=lambda: len(ended))
+        raise AssertionError(f"{action} was not to come here: `can_act` knows")
+
+    def heard(self, entry: Entry) -> None:
+        """Its process is elsewhere: nothing can be done on the stack of user code."""
+
+    async def _compact(self, counts: list[int]) -> None:
+        counts.append(await self._etcd.compact())
+
+    async def _expire(self, peers: set[Peer], ended: list[Peer]) -> None:
+        registry = EtcdRegistry(self._etcd.settings)
+        try:
+            for record in (await registry.get(instances_prefix("palm"))).records:
+                peer = Peer(record.key.rpartition("/")[2])
+                if peer in peers:
+                    await registry.revoke(record.lease)
+                    ended.append(peer)
+        finally:
+            await registry.aclose()
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._did)
+
+    def _did(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed = self.failed or f"a fault of the registry could not be made: {error}"
+
+    def _failures_from_now(self) -> Callable[[], int]:
+        before = self._failures()
+        return lambda: self._failures() - before
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -282,7 +344,8 @@ class RealStage:
         place.spare = self._spawn(place)
 
     def _spawn(self, place: Place) -> Life:
-        peer = new_peer()
+        peers = [new_peer() for _ in clients_at(self._scenario, place.place)] if not place.server else [new_peer()]
+        peer = peers[0]
         ours, theirs = socket.socketpair()
         orders = Orders(
             file=self._file,
@@ -290,7 +353,7 @@ class RealStage:
             seed=self.clock.seed,
             fd=theirs.fileno(),
             parent=os.getpid(),
-            peer=peer,
+            peers=[*peers],
             place=place.place,
             etcd=list(self._etcd.endpoints),
             server=place.server,
@@ -310,14 +373,16 @@ class RealStage:
         ours.setblocking(False)
         life = self._lives[peer] = Life(place, peer, process, ours)
         place.lives += 1
+        where = dict.fromkeys(peers, place.place)
+        self._places |= where
         for other in self._lives.values():  # before it can be heard of by anybody
-            other.say(places={peer: place.place})
+            other.say(places=where)
         life.listener = asyncio.create_task(self._listen(life))
         return life
 
     async def _listen(self, life: Life) -> None:
         channel = life.channel = await Channel.on(life.end)
-        channel.say(places={peer: other.place.place for peer, other in self._lives.items()})
+        channel.say(places=self._places)
         for name, rule in self._rules.items():
             if rule.active:
                 channel.say(lay=name)
@@ -353,15 +418,13 @@ class RealStage:
                 life.bitten = what
             case "failures":
                 life.failures = what
-                for before, touch in self._dark:
-                    touch(self._failures() - before)
             case "jobs":
                 self._jobs |= what
             case "ended":
                 self.ended.update(what)
             case "cancelled":
                 job, count = what
-                self._cancelled[job](count)
+                self._cancelled[job] = count
             case "leaves":
                 life.leaves = True
             case "nested":
