@@ -12,6 +12,7 @@ import nox
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
+SYSTEM_CASES = "5000"
 SWEEP_SEEDS = "0..199"
 
 
@@ -65,3 +66,11 @@ def sweep(session: nox.Session) -> None:
     prepare(session)
     files = [str(path) for path in sorted(Path("scenarios").rglob("*.yaml"))]
     session.run("palm", "simulate", *files, "--seeds", SWEEP_SEEDS, "--keep-going", *session.posargs)
+
+
+@nox.session
+def whole(session: nox.Session) -> None:
+    """Drawn clusters under drawn faults, thousands of fresh ones: `nox -s whole -- 20000`."""
+    prepare(session)
+    cases = session.posargs[0] if session.posargs else SYSTEM_CASES
+    session.run("pytest", "tests/system/test_whole.py", env={"PALM_SYSTEM_CASES": cases})

@@ -7,7 +7,10 @@ import json
 import sys
 from importlib import import_module
 
-NAMES = ("echo", "stream", "chain", "butterfly", "large", "startup", "memory", "sim")
+NAMES = (
+    *("echo", "stream", "chain", "butterfly", "dispatch", "loss"),
+    *("large", "startup", "memory", "butterfly_memory", "sim"),
+)
 """One module of that name each, with `measure`."""
 
 

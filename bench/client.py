@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import repeat
-from time import perf_counter, perf_counter_ns
+from time import monotonic, perf_counter, perf_counter_ns, sleep
 
 from palm import Client
+
+START_S = 30.0
 
 
 def stream(
@@ -30,6 +32,18 @@ def echo(etcd: str, calls: int, payload_bytes: int, warm_up: int) -> list[int]:
             client.call("echo.echo", payload)
             times.append(perf_counter_ns() - begin)
     return times[warm_up:]
+
+
+def instances(etcd: str, server: str, count: int) -> dict[str, str]:
+    """The roles of a server's instances by process id, once there are so many of them and, in a group, one leads."""
+    end = monotonic() + START_S
+    with Client(etcd) as client:
+        while monotonic() < end:
+            here = [one for one in client.instances() if one.server == server]
+            if len(here) == count and ({one.role for one in here} != {"worker"}):
+                return {str(one.pid): one.role for one in here}
+            sleep(0.02)
+    raise RuntimeError(f"{count} instances of {server!r} were not there within {START_S:g} s: {here}")
 
 
 def _exhaust(client: Client, route: list[str], payload: bytes, messages: int) -> None:

@@ -1,6 +1,7 @@
 """A million messages from a generator into a consumer that is slower than the servers: memory must not follow them.
 
-The consumer takes at a fixed rate in both jobs, so windows are full in both and only the number differs.
+The consumer takes at a fixed rate in both jobs, so windows are full in both and only the number differs. Who serves is
+said by whoever measures: one server here, a leader and its workers in `bench.butterfly_memory`.
 """
 
 from __future__ import annotations
@@ -17,25 +18,28 @@ TAKE_EVERY = 256
 
 
 def measure(*, smoke: bool, rounds: int) -> Figure:
+    return flat("memory", {"server": "bench.servers:Bench"}, smoke=smoke)
+
+
+def flat(bench: str, servers: dict[str, str], *, smoke: bool) -> Figure:
+    """The peaks of a client and of these processes, all instances of one server, at many messages beside a few."""
     many, few, rate = (10_000, 1_000, 10_000) if smoke else (1_000_000, 10_000, 16_000)
-    client, server = _peaks(many, rate)
-    client_few, server_few = _peaks(few, rate)
-    ratios = (client / client_few, server / server_few)
+    at_many, at_few = _peaks(servers, many, rate), _peaks(servers, few, rate)
+    ratios = {who: at_many[who] / at_few[who] for who in at_many}
     return Figure(
-        bench="memory",
-        unit=f"MiB peak of client and server at {many} messages",
-        palm=(client + server) / 1024,
-        raw=(client_few + server_few) / 1024,
-        ratio=max(ratios),
-        target=f"at most 1.2 of the peak at {few} messages, client and server each",
-        met=max(ratios) <= 1.2,
+        bench=bench,
+        unit=f"MiB peak of {' and '.join(ratios)} at {many} messages",
+        palm=sum(at_many.values()) / 1024,
+        raw=sum(at_few.values()) / 1024,
+        ratio=max(ratios.values()),
+        target=f"at most 1.2 of the peak at {few} messages, each of them",
+        met=max(ratios.values()) <= 1.2,
         more={
             "messages": many,
             "messages_beside": few,
             "payload_bytes": PAYLOAD_BYTES,
             "taken_per_s": rate,
-            "client_ratio": round(ratios[0], 3),
-            "server_ratio": round(ratios[1], 3),
+            **{f"{who}_ratio": round(ratio, 3) for who, ratio in ratios.items()},
         },
     )
 
@@ -54,10 +58,14 @@ def consume(etcd: str, messages: int, rate: int) -> int:
     return peak_rss_kib(os.getpid())
 
 
-def _peaks(messages: int, rate: int) -> tuple[int, int]:
-    """Client and server, each new."""
+def _peaks(servers: dict[str, str], messages: int, rate: int) -> dict[str, int]:
+    """Client and servers, each new; in KiB."""
     with Fleet() as fleet:
         etcd = fleet.registry()
-        server = fleet.server("echo", etcd)
+        # One after the other: the first is elected.
+        running = {}
+        for who, target in servers.items():
+            running[who] = fleet.server("echo", etcd, target)
+            ask("bench.client:instances", etcd=etcd, server="echo", count=len(running))
         client = ask("bench.memory:consume", etcd=etcd, messages=messages, rate=rate)
-        return int(client), peak_rss_kib(server.pid)
+        return {"client": int(client)} | {who: peak_rss_kib(process.pid) for who, process in running.items()}

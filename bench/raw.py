@@ -55,6 +55,32 @@ def serve_stage(onward: str) -> None:
             send(payload)
 
 
+def serve_work(tasks: str, results: str) -> None:
+    """A worker of a farm: takes, works, sends back. Says that it is there with an empty message."""
+    from bench.butterfly import work
+
+    context = zmq.Context()
+    pull, push = _socket(context, zmq.PULL), _socket(context, zmq.PUSH)
+    pull.connect(tasks)
+    push.connect(results)
+    push.send(b"")
+    while True:
+        payload = pull.recv()
+        work()
+        push.send(payload)
+
+
+def farm(tasks: str, results: str, workers: int, messages: int, payload_bytes: int, window: int) -> float:
+    """Messages a second through that many workers and back."""
+    context = zmq.Context()
+    push, pull = _socket(context, zmq.PUSH), _socket(context, zmq.PULL)
+    push.bind(tasks)
+    pull.bind(results)
+    for _ in range(workers):
+        pull.recv()
+    return _pumped(push, pull, messages, payload_bytes, window, workers, True)
+
+
 def stream(address: str, messages: int, payload_bytes: int, window: int, warm_up: int, copy: bool) -> float:
     """Messages a second, out and back, that many outstanding."""
     dealer = _socket(zmq.Context(), zmq.DEALER)

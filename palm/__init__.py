@@ -2,9 +2,11 @@
 
 from palm.aclient import AsyncClient
 from palm.client import Client
+from palm.core.message import PartFailed
 from palm.errors import (
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -17,7 +19,8 @@ from palm.errors import (
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
-from palm.servers import ButterflyServer, RegisteredServer, SinkServer, SourceServer, run_server
+from palm.runtime.options import function
+from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
 
 __all__ = [
     "AsyncClient",
@@ -25,6 +28,7 @@ __all__ = [
     "Client",
     "DeadLettered",
     "DeadlineExpired",
+    "FateUnknown",
     "HandlerFailed",
     "Job",
     "JobCancelled",
@@ -33,11 +37,14 @@ __all__ = [
     "NoSuchFunction",
     "NoSuchServer",
     "PalmError",
+    "PartFailed",
     "PayloadTooLarge",
     "RegisteredServer",
     "RegistryUnavailable",
+    "ScatterGatherServer",
     "SinkServer",
     "SourceServer",
     "WaitTimeout",
+    "function",
     "run_server",
 ]

@@ -13,10 +13,11 @@ from palm.core.message import Instance
 from palm.core.route import RouteText
 from palm.errors import ClientClosed, PalmError
 from palm.jobs import Errors, FeedMaker, Job
+from palm.runtime.draining import Departure
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
-from palm.session import CLOSED_S, Open, Session, Steps, open_world
+from palm.session import CLOSED_S, Open, Session, Steps, letters_in, open_world
 from palm.turns import Turns
 
 FAIR = 128
@@ -49,6 +50,7 @@ class AsyncClient:
         ca: str = "",
         cert: str = "",
         key: str = "",
+        dead_letters: str | None = None,
         world: World | None = None,
     ) -> None:
         self._session = Session(
@@ -61,6 +63,7 @@ class AsyncClient:
             window=window,
             window_bytes=window_bytes,
             max_payload_bytes=max_payload_bytes,
+            letters=None if world is not None and dead_letters is None else letters_in(dead_letters, namespace),
         )
 
     @classmethod
@@ -169,6 +172,11 @@ class AsyncClient:
     async def survey(self) -> list[Standing]:
         """Every instance, and how it says that it stands: dials each of them, and takes a second or two."""
         return await _perform(self._session.survey)
+
+    async def drain(self, server: str, *, instance: str = "", timeout: float = 35.0) -> list[Departure]:
+        """Have all instances of `server` finish what they have and leave, or the one whose id begins with `instance`.
+        Waits for them; how far each is after `timeout` seconds at most."""
+        return await _perform(lambda open: self._session.drain(open, server, instance, timeout))
 
 
 class AsyncResults(AsyncIterator[bytes]):

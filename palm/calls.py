@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Callable
 
 from palm.core.message import Payload, Status, results_bytes
-from palm.core.route import Route
+from palm.core.route import Route, RouteText
 from palm.errors import MessageFailed, PalmError
-from palm.jobs import error_of
+from palm.jobs import buried, error_of
+from palm.letters import Letters
 from palm.runtime.engine import ClientEngine
 
 WINDOW = 1 << 24
@@ -19,7 +20,17 @@ Answer = Callable[["bytes | PalmError"], None]
 class CallJob:
     """The sink of a standing job. Everything runs on the host's thread."""
 
-    def __init__(self, engine: ClientEngine, route: Route, trace: bytes = b"") -> None:
+    def __init__(
+        self,
+        engine: ClientEngine,
+        route: Route,
+        trace: bytes = b"",
+        *,
+        letters: Letters | None = None,
+        route_text: RouteText = "",
+    ) -> None:
+        self._letters = letters
+        self._route_text = route_text
         self._engine = engine
         self._route = route
         self._waiting: dict[int, Answer] = {}
@@ -73,6 +84,9 @@ class CallJob:
         """Calls come when they come."""
 
     def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+        dead = buried(sequences, payloads, statuses, self._route_text)
+        if dead and self._letters is not None:
+            self._letters.keep(self._engine.node.peer, self.number, dead)
         ok = size = 0
         for index, sequence in enumerate(sequences):
             status = Status.OK if statuses is None else statuses[index]

@@ -13,10 +13,11 @@ from palm.core.route import RouteText
 from palm.errors import PalmError
 from palm.jobs import Errors, Job
 from palm.ports.host import Gate
+from palm.runtime.draining import Departure
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
-from palm.session import Open, Session, Steps, open_world
+from palm.session import Open, Session, Steps, letters_in, open_world
 from palm.turns import Turns
 
 Value = TypeVar("Value")
@@ -27,8 +28,10 @@ class Client:
 
     `etcd` is an endpoint `host:port`, several separated by commas, or a sequence of them; default: the environment
     variable PALM_ETCD, then 127.0.0.1:2379. `namespace` is the cluster. `timeout` (seconds) is the default for all that
-    waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter. It
-    connects at the first use. Safe to use from several threads; each job belongs to one.
+    waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter.
+    `dead_letters` is the folder in which dead letters are kept for `palm dlq` (default: PALM_DLQ, then palm in the
+    user's state directory; "" keeps none). It connects at the first use. Safe to use from several threads; each job
+    belongs to one.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Client:
         ca: str = "",
         cert: str = "",
         key: str = "",
+        dead_letters: str | None = None,
         world: World | None = None,
     ) -> None:
         self._session = Session(
@@ -59,6 +63,7 @@ class Client:
             window=window,
             window_bytes=window_bytes,
             max_payload_bytes=max_payload_bytes,
+            letters=None if world is not None and dead_letters is None else letters_in(dead_letters, namespace),
         )
 
     @classmethod
@@ -183,6 +188,11 @@ class Client:
     def survey(self) -> list[Standing]:
         """Every instance, and how it says that it stands: dials each of them, and takes a second or two."""
         return self._perform(self._session.survey)
+
+    def drain(self, server: str, *, instance: str = "", timeout: float = 35.0) -> list[Departure]:
+        """Have all instances of `server` finish what they have and leave, or the one whose id begins with `instance`.
+        Waits for them; how far each is after `timeout` seconds at most."""
+        return self._perform(lambda open: self._session.drain(open, server, instance, timeout))
 
     def _perform(self, steps: Callable[[Open], Steps[Value]]) -> Value:
         gate = self._session.world.gate()

@@ -42,6 +42,14 @@ class NoSuchFunction(PalmError):
     """The server lives but does not list the function; lists what it has."""
 
 
+class StartFailed(PalmError):
+    """A server's own `on_start` raised: the instance was not registered, and its process ends."""
+
+
+class NameTaken(PalmError):
+    """Instances of another kind serve under that name; names the first of them, and the way out."""
+
+
 class PayloadTooLarge(PalmError):
     """A payload is over `max_payload_bytes`; names both and the way out."""
 
@@ -99,6 +107,12 @@ class DeadlineExpired(MessageFailed):
 
 class DeadLettered(MessageFailed):
     """The message's attempts are used up: the instances that took it died, or none answered in time."""
+
+    definite = False
+
+
+class FateUnknown(MessageFailed):
+    """An instance was lost that may or may not have run the message, and it must not run twice."""
 
     definite = False
 

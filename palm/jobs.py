@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, AsyncIterable, Callable, Iterable, Iterator, Literal, Sequence
 
-from palm.core.message import Failure, Payload, Results, Status
-from palm.core.route import Route
+from palm.core.message import Buried, Failure, Payload, Results, Status
+from palm.core.route import Route, RouteText
 from palm.errors import (
     ClientClosed,
     DeadLettered,
     DeadlineExpired,
+    FateUnknown,
     HandlerFailed,
     JobCancelled,
     MessageFailed,
@@ -21,12 +22,16 @@ from palm.errors import (
     PalmError,
     PayloadTooLarge,
 )
+from palm.letters import DeadLetter, Letters
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import Feed, World
 from palm.wire.codec import decode_failure
 
 Errors = Literal["raise", "yield", "skip"]
+
+MOST_DEAD = 1_000
+"""Dead letters that a job holds for its caller."""
 
 Chunk = tuple[list[int], list[Payload], "list[int] | None"]
 Outcome = tuple[int, "bytes | PalmError"]
@@ -57,6 +62,8 @@ class Job:
         window: int = 1024,
         window_bytes: int = 64 * 1024 * 1024,
         max_payload_bytes: int = 32 * 1024 * 1024,
+        letters: Letters | None = None,
+        route_text: RouteText | None = None,
         trace: bytes = b"",
     ) -> None:
         if errors not in ("raise", "yield", "skip"):
@@ -71,6 +78,9 @@ class Job:
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
         self.trace = trace
+        self._route_text = route_text or [str(stage) for stage in route]
+        self._letters = letters
+        self._dead: deque[DeadLetter] = deque(maxlen=MOST_DEAD)
         self.number: int | None = None
         self.was_submitted = False
         self.is_ready = False
@@ -164,6 +174,11 @@ class Job:
         self._feed.demand(count)
 
     def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+        dead = buried(sequences, payloads, statuses, self._route_text)
+        if dead:
+            self._dead.extend(dead)
+            if self._letters is not None and self._engine is not None and self.number is not None:
+                self._letters.keep(self._engine.node.peer, self.number, dead)
         self._chunks.append((sequences, payloads, statuses))
         if self._hungry and self._engine is not None:
             self._hungry = False
@@ -201,6 +216,12 @@ class Job:
         flight."""
         self._keep_ledger()
         return self._last_ledger
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """The last 1,000 of its messages that were dead-lettered, with payload, route and evidence. All of them are in
+        the client's store, too, for `palm dlq`."""
+        return list(self._dead)
 
     def cancel(self) -> None:
         """No further interest: what is in flight ends as failed (`JobCancelled`), and the stages are told."""
@@ -362,19 +383,39 @@ def error_of(sequence: int, status: int, payload: Any, route: Route) -> PalmErro
     elif status == Status.EXPIRED:
         error = DeadlineExpired(f"message {sequence} to {where}: its deadline passed before its result came")
     elif status == Status.DEAD_LETTERED:
-        failure = payload if isinstance(payload, Failure) else decode_failure(payload)
-        why = failure.text or "the instances that took it died, or none answered"
-        error = DeadLettered(f"message {sequence} to {where}: its attempts are used up ({why})")
+        error = DeadLettered(f"message {sequence} to {where}: its attempts are used up ({evidence_of(payload)})")
     elif status == Status.CANCELLED:
         error = JobCancelled(f"message {sequence} to {where}: the job was cancelled while it was in flight")
     else:
-        error = MessageFailed(
-            f"message {sequence} to {where}: an instance was lost and the job is at_most_once, "
-            "so it may or may not have run"
+        error = FateUnknown(
+            f"message {sequence} to {where}: an instance was lost, and the job or a function of its route is "
+            "at_most_once, so it may or may not have run"
         )
     if isinstance(error, MessageFailed):
         error.sequence = sequence
     return error
+
+
+def evidence_of(payload: Payload) -> str:
+    """Why a message was given up, in words."""
+    failure = payload.failure if isinstance(payload, Buried) else payload
+    if isinstance(failure, bytes):
+        failure = decode_failure(failure)
+    text = failure.text if isinstance(failure, Failure) else ""
+    return text or "the instances that took it died, or none answered"
+
+
+def buried(
+    sequences: list[int], payloads: list[Payload], statuses: list[int] | None, route: RouteText
+) -> list[DeadLetter]:
+    """The dead letters among outcomes."""
+    if statuses is None or Status.DEAD_LETTERED not in statuses:
+        return []
+    return [
+        DeadLetter(sequence, payload.payload, route, evidence_of(payload))
+        for sequence, payload in zip(sequences, payloads, strict=True)
+        if isinstance(payload, Buried)
+    ]
 
 
 def closed() -> ClientClosed:

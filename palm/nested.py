@@ -12,6 +12,7 @@ from palm.client import Client
 from palm.core.route import RouteText, parse_route
 from palm.errors import BadRequest, DeadlineExpired
 from palm.runtime.envelope import CURRENT, Work
+from palm.runtime.functions import called
 from palm.runtime.inside import Inside, inside_of
 from palm.session import Session
 
@@ -54,7 +55,7 @@ def call(server: object, route: RouteText, payload: bytes, timeout: float | None
             "self.call blocks, and an async handler that blocks stops all others: use `await self.acall(...)`"
         )
     if work is not None:
-        inside_of(server).waits(work.batch.header.target.function)
+        inside_of(server).waits(called(work.batch.header))
     deadline, trace = _inherited(work, route)
     return nested(server).client.call(route, payload, timeout=timeout, deadline=deadline, trace=trace)
 

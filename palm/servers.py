@@ -7,13 +7,28 @@ Nothing here knows sockets or the registry: `palm run` and the simulator take it
 from __future__ import annotations
 
 import logging
-from typing import Literal, Sequence
+from typing import Any, Awaitable, Literal, Mapping, MutableMapping, Sequence
 
 from palm import nested
 from palm.core.names import check_name
 from palm.core.route import RouteText
-from palm.runtime.envelope import Envelope, current
+from palm.runtime.envelope import CURRENT, Envelope, all_current, current
 from palm.runtime.inside import inside_of
+
+
+class MessageLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the message at hand before each line, where there is one."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        work = CURRENT.get()
+        if work is None:
+            return msg, kwargs
+        message = Envelope(work, work.index)
+        job = f"{message.client}/{message.job}"
+        trace = message.trace.hex()
+        of = {"palm_job": job, "palm_sequence": message.sequence, "palm_trace": trace}
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **of}
+        return f"[{job}:{message.sequence}{' ' if trace else ''}{trace}] {msg}", kwargs
 
 
 class RegisteredServer:
@@ -33,9 +48,22 @@ class RegisteredServer:
         return current()
 
     @property
-    def log(self) -> logging.Logger:
-        """A logger named after the class."""
-        return logging.getLogger(type(self).__name__)
+    def messages(self) -> list[Envelope]:
+        """Those that a function with `@palm.function(batch=...)` works on, in the order of its payloads."""
+        return all_current()
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger named after the class. Its lines carry job, sequence and trace id of the message at hand."""
+        return MessageLog(logging.getLogger(type(self).__name__))
+
+    def on_start(self) -> Awaitable[None] | None:
+        """Called before the instance takes messages. Where it raises, the process says so and ends. Override it."""
+        return None
+
+    def on_stop(self) -> Awaitable[None] | None:
+        """Called after the drain, for at most ten seconds; not where the process dies. Override it."""
+        return None
 
     def call(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
         """One message to other servers (`"server.function"`, or a list of them), and its result; raises what became of
@@ -70,15 +98,41 @@ class ButterflyServer(RegisteredServer):
 
     def on_term(self, term: int) -> None:
         """Called when this instance has become the leader; terms only grow. Override it."""
+
+
+class ScatterGatherServer(ButterflyServer):
+    """A parallel server that takes each message apart, runs the function on all parts at the same time, and makes one
+    answer of what came back.
+
+    Define `scatter(self, payload)`, which yields the parts (bytes, 1 to 65,536), and `gather(self, results)`, which
+    gets the tuple of what the function gave for them, in the order of the parts, None where it gave nothing; it
+    returns one result, yields many, or returns None. Both run on workers, as the function does: each on any of them,
+    and possibly more than once.
+
+    `partial` says what becomes of a message when a part fails. "fail": it fails, with that part's number and reason.
+    "skip": gather gets the results of the others; where there is none, the message fails. "show": gather gets a
+    `PartFailed` in the part's place. A part that has not come `part_deadline` seconds after scatter counts as failed;
+    None waits for as long as the message's own deadline allows.
+    """
+
+    kind = "ScatterGatherServer"
+    partial: Literal["fail", "skip", "show"] = "fail"
+    part_deadline: float | None = None
+
+
 class SourceServer(RegisteredServer):
     """A server with branches of the route behind it: `['a.split', [['b.left'], ['c.right']], 'd.join']`.
 
     What a function returns goes to every branch, as a copy. `yield 'name', payload` (or to return that pair) sends a
     result to one branch: the names are those of a mapping in the route, `{'even': ['b.left'], 'odd': ['c.right']}`, or
     each branch's first stage. None goes nowhere: the message, or this part of it, ends without a result.
+
+    `outputs` may say which names a function uses, as `{"sort": ["even", "odd"]}`: then a route with other branches
+    behind it is refused before its first message, where a name without a branch would fail each message that gets it.
     """
 
     kind = "SourceServer"
+    outputs: Mapping[str, Sequence[str]] = {}
 
 
 class SinkServer(RegisteredServer):

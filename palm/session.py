@@ -17,6 +17,8 @@ from palm.core.names import check_name
 from palm.core.route import Route, RouteText, parse_route
 from palm.errors import BadRequest, NoSuchServer, PalmError, PayloadTooLarge, WaitTimeout, did_you_mean
 from palm.jobs import Errors, FeedMaker, Job, closed
+from palm.letters import Letters, default_folder
+from palm.runtime.draining import Departure, drain
 from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing, survey
@@ -78,6 +80,12 @@ def open_world(
     )
 
 
+def letters_in(folder: str | None, namespace: str) -> Letters | None:
+    """The store of a client in the real world: in the default folder, in the one named, or, where "" is named, none."""
+    folder = default_folder() if folder is None else folder
+    return Letters(folder, namespace) if folder else None
+
+
 def endpoints_of(etcd: str | Sequence[str] | None) -> tuple[str, ...]:
     """`etcd` as given, else PALM_ETCD, else the local default; several are separated by commas."""
     if etcd is None:
@@ -111,13 +119,16 @@ class Session:
         window: int,
         window_bytes: int,
         max_payload_bytes: int,
+        letters: Letters | None = None,
     ) -> None:
+        """`letters`: where dead letters are kept; None keeps them nowhere."""
         self.world = world
         self.timeout = check_seconds("timeout", timeout)
         self.ready_timeout = check_seconds("ready_timeout", ready_timeout)
         self._window = window
         self._window_bytes = window_bytes
         self._max_payload_bytes = max_payload_bytes
+        self._letters = letters
         self._lock = threading.Lock()
         self._engine: ClientEngine | None = None
         self._failure: PalmError | None = None
@@ -200,6 +211,8 @@ class Session:
             window=window or self._window,
             window_bytes=self._window_bytes,
             max_payload_bytes=self._max_payload_bytes,
+            letters=self._letters,
+            route_text=route,
             trace=check_trace(trace),
         )
         return self._latest
@@ -252,7 +265,7 @@ class Session:
             open()
 
         def start() -> None:
-            calls.append(self._standing_job(engine, stages, check_trace(trace)))
+            calls.append(self._standing_job(engine, stages, check_trace(trace), route))
             calls[0].call(payload, answer, expires)
 
         begin = now()
@@ -273,11 +286,11 @@ class Session:
             return value
         raise value
 
-    def _standing_job(self, engine: ClientEngine, route: Route, trace: bytes) -> CallJob:
+    def _standing_job(self, engine: ClientEngine, route: Route, trace: bytes, text: RouteText) -> CallJob:
         """On the host's thread."""
         standing = self._calls.pop((route, trace), None)
         if standing is None or standing.error is not None:
-            standing = CallJob(engine, route, trace)
+            standing = CallJob(engine, route, trace, letters=self._letters, route_text=text)
             if len(self._calls) >= STANDING_CALLS:
                 self._end_idle_calls()
         self._calls[route, trace] = standing  # the latest is the last
@@ -328,6 +341,13 @@ class Session:
         """Every instance, and how it says that it stands."""
         engine = yield from self.connect(open)
         return (yield from self.run(open, lambda: survey(engine)))
+
+    def drain(self, open: Open, server: str, instance: str, timeout: float) -> Steps[list[Departure]]:
+        """Have instances of a server drain and leave; how far each is after `timeout` seconds at most."""
+        patience = round((check_seconds("timeout", timeout) or 0) * 1e9)
+        check_name("server", server)
+        engine = yield from self.connect(open)
+        return (yield from self.run(open, lambda: drain(engine, server, instance, patience)))
 
     def no_such_server(self, open: Open, missing: list[str], waited_s: float) -> Steps[PalmError]:
         """The error for a route whose servers did not appear: what exists, and which name is near."""

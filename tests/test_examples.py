@@ -111,6 +111,42 @@ def risk(client: Client) -> None:
     assert at_risk.expected_shortfall > at_risk.value_at_risk > 0
 
 
+def search(client: Client) -> None:
+    """What a serial search finds, in the order of the text."""
+    lines = (EXAMPLES / "text" / "harbour.txt").read_bytes().splitlines()
+    asked = ["Boats", "pier", "no such word"]
+    for word, answer in zip(asked, load("scatter/ask.py").main(client, asked), strict=True):
+        head, *found = answer.splitlines()
+        assert found == [line for line in lines if word.lower().encode() in line.lower()]
+        assert head == b"%d lines in 4 of 4 shards" % len(found)
+
+
+def words(client: Client) -> None:
+    """Each word of a line, in its place."""
+    assert list(client.map([b"the quick fox", b""], "words.count", ordered=True)) == [b"the 3, quick 5, fox 3", b" 0"]
+
+
+def asks(client: Client) -> None:
+    """Handlers that call another server."""
+    assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
+
+
+def errors(client: Client) -> None:
+    """Tried again, limited in time, refused by type, and told to the caller. Without the places of files."""
+    said = [line.split(" (/")[0] for line in load("errors/errors.py").main(client)]
+    assert said == [
+        "1.0",
+        "1.1",
+        "KeyError: 'XXX'",
+        "ann gets 5",
+        "ValueError in pay: -5 is no amount to pay",
+        "function 'pay' of server 'bank' cannot read its payload as Transfer: Object missing required field `amount`",
+        "ann is in order",
+        "bob is in order",
+        "sent 3  delivered 2  failed 1  expired 0  dead lettered 0  in flight 0",
+    ]
+
+
 WORKERS = ("--workers", "2")
 NUMBERS, WORK = Served("source/numbers.py"), Served("source/work.py")
 FLOW = [Served(f"flow/words.py:{name}") for name in ("Lines", "Tee", "Words")]
@@ -122,9 +158,16 @@ RUNS: dict[str, list[Example]] = {
     # Its other half, fragile.py, is the server of scenarios/butterfly/poison.yaml.
     "parallel": [Example([Served("parallel/primes.py", WORKERS, 3)], parallel)],
     "risk": [Example([Served("risk/futures.py", WORKERS, 3)], risk)],
+    # Its third server, Stuck, is that of scenarios/scatter/silent-shard.yaml.
+    "scatter": [
+        Example([Served("scatter/search.py", WORKERS, 3)], search),
+        Example([Served("scatter/words.py", WORKERS, 3)], words),
+    ],
     "source": [Example([NUMBERS, WORK], source)],
     "sink": [Example([NUMBERS, WORK, Served("sink/pairs.py"), Served("sink/pairs.py:Book")], sink)],
     "flow": [Example(FLOW, flow)],
+    "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
+    "errors": [Example([Served("errors/bank.py")], errors)],
 }
 """By folder. An example of another shape has tests of its own, and is in `ELSEWHERE`."""
 

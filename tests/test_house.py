@@ -28,7 +28,7 @@ UNREASONED = re.compile(r"#\s*(?:type:\s*ignore(?:\[[\w, -]+\])?|noqa(?::\s*[A-Z
 
 
 def own_files() -> Iterator[Path]:
-    """What was written for PALM: no build output, no caches, no virtual environment; git is not needed to tell."""
+    """What was written for PALM: no build output, no caches, no virtual environment, nothing of git's own."""
     for at, folders, names in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if name == ".ci" or not BUILT.fullmatch(name))
         yield from (Path(at, name) for name in sorted(names) if not name.endswith(".pyc") and name != ".git")

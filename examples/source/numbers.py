@@ -4,6 +4,8 @@ from palm import SourceServer, run_server
 
 
 class Numbers(SourceServer):
+    outputs = {"sort": ["even", "odd"]}  # a route with other branches behind it is refused
+
     def sort(self, message):
         if not message.isdigit():
             return None  # filtered out: the message ends here, without a result

@@ -48,6 +48,7 @@ def open_client(args: argparse.Namespace, *, timeout: float | None = None, wait:
         ca=args.ca,
         cert=args.cert,
         key=args.key,
+        dead_letters=getattr(args, "dlq", "") or None,
     )
 
 

@@ -34,11 +34,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
     parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
+    parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
+    parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """The worst verdict of all runs, as the exit code."""
+    from palm.cli.reporting import write_report
     from palm.cli.sweeping import run_sweep, worst
     from palm.sim.scenario.scenario import load
     from palm.sim.sweep import Task, derived_seeds
@@ -57,6 +60,12 @@ def run(args: argparse.Namespace) -> int:
             if args.base is not None:
                 seeds = derived_seeds(args.base, scenario.name, seeds)
             tasks += [Task(path, seed) for seed in seeds]
+        if args.guard:
+            from palm.cli.guarding import guard_all
+
+            return guard_all(tasks, as_json=args.json)
+        if args.html is not None:
+            return write_report(args.html, scenarios, tasks, in_json=args.json)
         if len(tasks) > 1 and args.trace is None:
             jobs = min(args.jobs or len(os.sched_getaffinity(0)), len(tasks))
             return run_sweep(tasks, jobs=jobs, keep_going=args.keep_going, in_json=args.json)

@@ -26,9 +26,11 @@ from palm.core.event import (
     Received,
     Tick,
 )
-from palm.core.leader import Lead, Outcome
-from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pull, Role, Status
-from palm.core.server import ServerNode
+from palm.core.leader import Lead
+from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pong, Pull, Role, Status
+from palm.core.names import BUILT_IN
+from palm.core.scatter import Policy, Scatter
+from palm.core.server import Counters, ServerNode
 from palm.core.worker import Desk
 
 BESIDE = 256
@@ -36,7 +38,8 @@ BESIDE = 256
 
 
 class ButterflyNode:
-    """`concurrent`: its functions are coroutines. The owner follows the server's own name for it."""
+    """`concurrent`: its functions are coroutines. `scatter`: messages are taken apart and gathered again. The owner
+    follows the server's own name for it."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class ButterflyNode:
         max_in_flight: int = 16_384,
         now: int = 0,
         concurrent: bool = False,
+        scatter: Policy | None = None,
     ) -> None:
         self.server = ServerNode(
             peer=peer, server=server, functions=functions, cluster=cluster, max_in_flight=max_in_flight, now=now
@@ -59,9 +63,11 @@ class ButterflyNode:
         self.desk = Desk(self.credit, cluster=cluster, server=server)
         self.peer = peer
         self._name = server
+        self._scatter = scatter
         self._mates: dict[Peer, Instance] = {}
         self._server_follows_own = False
         self._running = 0
+        self._aside: set[int] = set()
         self._stood: tuple[Role, int] = ("worker", 0)
         self._server_has_drained = False
         self._has_drained = False
@@ -117,10 +123,16 @@ class ButterflyNode:
             case DrainAsked():
                 return self._drain(event, now)
             case Tick():
-                if self.lead is not None:
-                    self.lead.tick(now)
-                return self._serve(event, now) + self._of_desk(self.desk.tick(now))
+                over = [] if self.lead is None else self._settle(self.lead.tick(now), now)
+                return over + self._serve(event, now) + self._of_desk(self.desk.tick(now))
         return self._serve(event, now)
+
+    @property
+    def counters(self) -> Counters:
+        return self.server.counters
+
+    def pong(self, number: int, now: int) -> Pong:
+        return self.server.pong(number, now)
 
     def held(self, still_open: Container[JobId] = ()) -> list[str]:
         return self.server.held(still_open)
@@ -152,6 +164,9 @@ class ButterflyNode:
         return out
 
     def _to_run(self, invoke: Invoke, now: int) -> list[Effect]:
+        if invoke.batch.header.target.function in BUILT_IN:
+            self._aside.add(invoke.ticket)  # a leader's own business, and nobody's work
+            return [invoke]
         if invoke.batch.header.leg:
             return [self._began(invoke, now)]
         assert self.lead is not None, "messages of clients are taken by a leader only"
@@ -164,8 +179,8 @@ class ButterflyNode:
             effects += self._settle(self.lead.drop(effect.job), now)
         return effects
 
-    def _settle(self, outcomes: Iterable[Outcome], now: int) -> list[Effect]:
-        return [effect for outcome in outcomes for effect in self._serve(outcome.event(), now)]
+    def _settle(self, ended: Iterable[Finished], now: int) -> list[Effect]:
+        return [effect for event in ended for effect in self._serve(event, now)]
 
     def _show_mates(self, now: int) -> list[Effect]:
         """Its own server is on a route that it passes messages along."""
@@ -178,23 +193,30 @@ class ButterflyNode:
         if not self._running:
             self.credit.began(now)
         self._running += len(invoke.batch)
+        self.desk.runs = self._running
         return invoke
 
     def _finished(self, event: Finished, now: int) -> list[Effect]:
+        if event.ticket in self._aside:
+            self._aside.discard(event.ticket)
+            return self._serve(event, now)
         self._running -= len(event.sequences)
+        self.desk.runs = self._running
         self.credit.ended(len(event.sequences), now, idle=not self._running)
         if event.ticket >= 0:
             return self._serve(event, now)
         if self.lead is None:
             return []
         self.lead.want(self.credit.size)
-        events, abandoned = self.lead.worked(event)
-        effects = [effect for one in events for effect in self._serve(one, now)]
+        events, abandoned = self.lead.worked(event, now)
+        effects = self._settle(events, now)
         for ticket, sequences in abandoned:
             effects += self._sorted(self.server.release(ticket, sequences, None, now), now)
         return effects
 
     def _hand_out(self, lead: Lead, now: int) -> list[Effect]:
+        self.server.counters.stale += lead.stale
+        lead.stale = 0
         effects, expired = lead.hand_out(now)
         for effect in effects:
             if isinstance(effect, Invoke):
@@ -229,16 +251,14 @@ class ButterflyNode:
             self.server.counters.stale += len(batch)
             return []
         self.lead.heard(worker, now)
-        events, stale = self.lead.answered(worker, batch)
-        self.server.counters.stale += stale
-        return [effect for one in events for effect in self._serve(one, now)]
+        return self._settle(self.lead.answered(worker, batch, now), now)
 
     def _heard(self, event: Heard, now: int) -> list[Effect]:
         effects: list[Effect] = []
         if self.lead is not None:
             self.lead.heard(event.peer, now)
             if isinstance(event.control, Pull) and event.control.term == self.lead.term and event.peer in self._mates:
-                self.lead.wants(event.peer, event.control.credit, now)
+                self.lead.wants(event.peer, event.control, now)
         if event.peer in self.desk:
             effects += self._of_desk(self.desk.heard(event.peer, event.control, now))
         return effects + self._serve(event, now)
@@ -258,7 +278,8 @@ class ButterflyNode:
         effects = self._of_desk(self.desk.work_for(None, now))
         self.server.leads = True
         self.server.chief = None
-        self.lead = Lead(self.peer, event.term, self.credit.size, now)
+        scatter = None if self._scatter is None else Scatter(self._scatter)
+        self.lead = Lead(self.peer, event.term, self.credit.size, now, scatter)
         return effects
 
     def _step_down(self, now: int) -> list[Effect]:
@@ -270,13 +291,16 @@ class ButterflyNode:
             return []
         self.server.leads = False
         effects = self._release(lead, Status.BUSY, now)
-        for ended in lead.dispatch.drop():
-            effects += self._sorted(self.server.release(ended.ticket, ended.sequences, None, now), now)
+        for ended in lead.give_up():
+            # One that hands over says so of what its workers still run: the next leader asks them. What must not run
+            # twice is left to its silence.
+            status = Status.AWAY if self.server.draining and not ended.header.at_most_once else None
+            effects += self._sorted(self.server.release(ended.ticket, ended.sequences, status, now), now)
         return effects + self._find_chief(now)
 
     def _release(self, lead: Lead, status: Status, now: int) -> list[Effect]:
         effects: list[Effect] = []
-        for ended in lead.dispatch.drop_queued():
+        for ended in lead.give_back():
             effects += self._sorted(self.server.release(ended.ticket, ended.sequences, status, now), now)
         return effects
 

@@ -25,9 +25,22 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
-from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place
+from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place, unfit
 from palm.core.links import Link, Links
-from palm.core.message import Batch, Exposed, Failure, JobId, Over, Payload, Peer, Pong, Status, results_bytes
+from palm.core.message import (
+    Batch,
+    Buried,
+    Exposed,
+    Failure,
+    JobId,
+    Over,
+    Payload,
+    Peer,
+    Pong,
+    Status,
+    results_bytes,
+)
+from palm.core.names import BUILT_IN
 from palm.core.route import Branching
 from palm.core.share import Part
 from palm.core.window import Window
@@ -128,18 +141,24 @@ class ClientNode:
                 del self.jobs[number]
                 effects.append(Ended(number, refusal))
                 continue
+            self._heed_once(job)
             job.ready = True
             job.progress_at = now
             effects.append(Ready(number))
             effects += self._demand(number, job)
         return effects
 
+    def _heed_once(self, job: Job) -> None:
+        for stage in job.route:
+            if any(stage.function in link.instance.once for link in self._links.of(stage.server).values()):
+                job.forbid_repeats()
+
     def _refusal(self, job: Job) -> PalmError | None:
         for stage in job.route:
             listed = sorted(
                 {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
             )
-            if stage.function not in listed:
+            if stage.function not in listed and stage.function not in BUILT_IN:
                 return NoSuchFunction(
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
@@ -157,6 +176,11 @@ class ClientNode:
                 return BadRequest(
                     f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
                 )
+        for stage in sorted({*route.within, *route.branches}):
+            instances = [link.instance for link in self._links.of(route[stage].server).values()]
+            text = next(filter(None, (unfit(route, stage, instance) for instance in instances)), "")
+            if text:
+                return BadRequest(text)
         return None
 
     def missing(self, number: int) -> list[str]:
@@ -239,7 +263,7 @@ class ClientNode:
         links = [
             link
             for link in self._links.of(stage.server).values()
-            if link.usable and stage.function in link.instance.functions
+            if link.usable and link.instance.has(stage.function)
         ]
         if any(link.instance.kind == SINK for link in links):
             meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)
@@ -256,6 +280,9 @@ class ClientNode:
                 continue
             if group.before is not None and group.before in links:
                 effects.append(self._depart(job, group, sequences, group.before, now))
+                continue
+            if group.pinned:
+                effects += self._end(job.id.number, job, sequences, Status.UNKNOWN_FATE)
                 continue
             share = len(sequences) if len(links) == 1 else max(1, min(64, -(-len(sequences) // len(links))))
             for start in range(0, len(sequences), share):
@@ -308,6 +335,8 @@ class ClientNode:
         job.progress_at = now
         sequences, payloads, statuses = _gathered(job, batch) if header.parts else _new_outcomes(job, batch)
         if statuses is not None and any(status in _NOT_TAKEN for status in statuses):
+            if job.at_most_once and not header.parts:
+                sequences, payloads, statuses = _of_this_attempt(job, batch, sequences, payloads, statuses)
             effects += self._turned_away(job, peer, sequences, statuses, now)
             keep = [i for i, status in enumerate(statuses) if status not in _NOT_TAKEN]
             sequences = [sequences[i] for i in keep]
@@ -332,15 +361,20 @@ class ClientNode:
         link = self._links.get(peer)
         if away and link is not None:
             link.leaving = True
+        if not away and not busy:
+            return []
+        # A later stage that drains is not ours to avoid: its neighbours learn of it from the registry, in a moment.
+        later = link is None or link.instance.server != job.route[0].server
         for group in job.take_back(busy + away):
+            # A second copy of what was turned away is known by its attempt, and so is a second copy of this answer.
+            group.attempt += job.at_most_once
+            group.pinned = job.at_most_once and later
             job.waiting.append(group)
         if job.resume_at is not None and now < job.resume_at:
             return []  # one overload has many answers: the first has made the window smaller
         number = job.id.number
         if busy:
             job.window.shrink()
-        # A later stage that drains is not ours to avoid: its neighbours learn of it from the registry, in a moment.
-        later = link is None or link.instance.server != job.route[0].server
         if busy or later or not any(link.usable for link in self._links.of(job.route[0].server).values()):
             level = self._pauses.get(number, 0)
             self._pauses[number] = min(level + 1, 6)
@@ -356,6 +390,13 @@ class ClientNode:
         payloads: list[Payload],
         statuses: Sequence[int] | None,
     ) -> list[Effect]:
+        if statuses is not None and Status.DEAD_LETTERED in statuses:
+            payloads = [
+                Buried(job.payloads[sequence], evidence)  # type: ignore[arg-type]  # with that status it is a failure
+                if status == Status.DEAD_LETTERED
+                else evidence
+                for sequence, evidence, status in zip(sequences, payloads, statuses, strict=True)
+            ]
         job.end(sequences)
         ends = job.ends
         if statuses is None or not any(statuses):
@@ -414,6 +455,9 @@ class ClientNode:
 
     def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
         effects = self._links.add(event.instance, now)
+        if event.instance.once:
+            for job in self.jobs.values():
+                self._heed_once(job)
         return effects + self._check_ready(now) + self._dispatch_all(now)
 
     def _instance_down(self, event: InstanceDown, now: int) -> list[Effect]:
@@ -428,7 +472,8 @@ class ClientNode:
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):
-            if job.route[0].server == event.server:
+            # What one that drained had is with the next stage: to ask another one for it would run it again.
+            if job.route[0].server == event.server and not (link.instance.draining and len(job.route) > 1):
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], link, clean)
             effects += self._dispatch(job, now)
             effects += self._demand(number, job)
@@ -531,8 +576,8 @@ class ClientNode:
         message."""
         working = self._route_works(job)
         if job.at_most_once:
-            if working or flight.attempt < MAX_ATTEMPTS:
-                flight.attempt += not working
+            if working or flight.waits < MAX_ATTEMPTS:
+                flight.waits += not working
                 job.wait_on(flight, now)
                 return []
             return self._end(number, job, job.recall(flight), Status.UNKNOWN_FATE)
@@ -591,6 +636,19 @@ def _new_outcomes(job: Job, batch: Batch) -> tuple[list[int], list[Payload], lis
         payloads = [payloads[i] for i in known]
         statuses = None if statuses is None else [statuses[i] for i in known]
     return sequences, payloads, statuses
+
+
+def _of_this_attempt(
+    job: Job, batch: Batch, sequences: list[int], payloads: list[Payload], statuses: list[int]
+) -> tuple[list[int], list[Payload], list[int]]:
+    """Without answers by which an earlier attempt was turned away: it has been sent again since, and may run."""
+    attempts = dict(zip(batch.sequences, batch.attempts or [1] * len(batch), strict=True))
+    kept = [
+        i
+        for i, sequence in enumerate(sequences)
+        if statuses[i] not in _NOT_TAKEN or attempts[sequence] == job.rows[sequence].attempt
+    ]
+    return [sequences[i] for i in kept], [payloads[i] for i in kept], [statuses[i] for i in kept]
 
 
 def _gathered(job: Job, batch: Batch) -> tuple[list[int], list[Payload], list[int] | None]:

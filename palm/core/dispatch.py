@@ -12,10 +12,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Iterable, NamedTuple, Sequence
 
-from palm.core.message import Batch, Header, JobId, Payload, Peer
+from palm.core.message import Batch, Header, JobId, Payload, Peer, Task
 
 MAX_DEATHS = 3
 """Workers that died with a message before it is given up: it may well be what killed them."""
+
+GOES_ON = (Task.PART, Task.GATHER)
+"""Tasks of a message that was begun."""
 
 
 class Piece:
@@ -32,6 +35,7 @@ class Piece:
         "worker",
         "left",
         "since",
+        "wanted",
     )
 
     def __init__(self, ticket: int, batch: Batch, expires: int | None) -> None:
@@ -45,6 +49,8 @@ class Piece:
         self.worker: Peer | None = None
         self.left = len(batch)
         self.since = 0
+        self.wanted = True
+        """False: nobody waits for it any more; it only counts as its worker's until that says otherwise."""
 
     def part(self, indices: Sequence[int]) -> Piece:
         """Those messages as a piece of their own, with nobody."""
@@ -54,6 +60,7 @@ class Piece:
         piece.payloads = [self.payloads[i] for i in indices]
         piece.attempts = None if self.attempts is None else [self.attempts[i] for i in indices]
         piece.expires, piece.worker, piece.left, piece.since = self.expires, None, len(indices), 0
+        piece.wanted = True
         return piece
 
     def batch(self, now: int) -> Batch:
@@ -108,6 +115,8 @@ class Dispatch:
         self.workers: dict[Peer, Worker] = {}
         self.queued = 0
         self._queue: deque[Piece] = deque()
+        # What goes on with a message that was begun goes before what begins another one: so few are open at one time.
+        self._ahead: deque[Piece] = deque()
         # One message each, of those that were with a worker when it died.
         self._suspects: deque[Piece] = deque()
         self._ward: Peer | None = None
@@ -138,10 +147,12 @@ class Dispatch:
     def _lose(self, piece: Piece, worker: Peer, died: bool, lost: Lost) -> None:
         rows = self._rows[piece.header]
         left = [i for i, sequence in enumerate(piece.sequences) if rows.get(sequence) is piece]
-        if piece.header.at_most_once:
+        if not piece.wanted:
+            self._forget(piece.header, [piece.sequences[i] for i in left])
+        elif piece.header.at_most_once:
             lost.unknown.append(self._end(piece, left))
         elif not died and not any((piece.header, piece.sequences[i]) in self._deaths for i in left):
-            self._requeue(piece.part(left), self._queue)
+            self._requeue(piece.part(left), self._line(piece))
         elif not died:
             self._requeue(piece.part(left), self._suspects)
         else:
@@ -158,11 +169,14 @@ class Dispatch:
             return
         rows = self._rows[piece.header]
         rows.update((sequence, piece) for sequence in piece.sequences)
-        if queue is self._queue:
+        if queue is self._suspects:
+            queue.append(piece)
+        else:
             self.queued += piece.left
             queue.appendleft(piece)
-        else:
-            queue.append(piece)
+
+    def _line(self, piece: Piece) -> deque[Piece]:
+        return self._ahead if piece.header.task in GOES_ON else self._queue
 
     def _end(self, piece: Piece, indices: Iterable[int]) -> Ended:
         ended = Ended(piece.ticket, piece.header, [piece.sequences[i] for i in indices])
@@ -173,7 +187,7 @@ class Dispatch:
 
     def add(self, ticket: int, batch: Batch, expires: int | None) -> None:
         piece = Piece(ticket, batch, expires)
-        self._queue.append(piece)
+        self._line(piece).append(piece)
         self.queued += piece.left
         rows = self._rows.get(batch.header)
         if rows is None:
@@ -218,7 +232,7 @@ class Dispatch:
             ready.sort(key=_has)
         for peer, worker in ready:
             room = min(worker.credit - worker.has, -(-self.queued // len(crew)))
-            while room > 0 and self._queue:
+            while room > 0 and self.queued:
                 piece, over = self._take(room, now)
                 if over is not None:
                     expired.append(over)
@@ -231,20 +245,21 @@ class Dispatch:
 
     def _take(self, most: int, now: int) -> tuple[Piece | None, Ended | None]:
         """Up to `most` messages from the head of the queue; or the head, where it has expired."""
-        head = self._queue[0]
+        queue = self._ahead or self._queue
+        head = queue[0]
         rows = self._rows[head.header]
         if head.expires is not None and head.expires <= now:
-            self._queue.popleft()
+            queue.popleft()
             self.queued -= head.left
             return None, self._end(head, range(len(head.sequences)))
         if head.left <= most:
-            self._queue.popleft()
+            queue.popleft()
             self.queued -= head.left
             return head, None
         piece, rest = head.part(range(most)), head.part(range(most, head.left))
         rows.update((sequence, piece) for sequence in piece.sequences)
         rows.update((sequence, rest) for sequence in rest.sequences)
-        self._queue[0] = rest
+        queue[0] = rest
         self.queued -= most
         return piece, None
 
@@ -313,8 +328,11 @@ class Dispatch:
         for sequence in reversed(sequences):
             piece = rows.get(sequence)
             if piece is not None and piece.worker == worker:
-                suspect = (header, sequence) in self._deaths
-                self._requeue(piece.part([piece.sequences.index(sequence)]), self._suspects if suspect else self._queue)
+                if piece.wanted:
+                    queue = self._suspects if (header, sequence) in self._deaths else self._line(piece)
+                    self._requeue(piece.part([piece.sequences.index(sequence)]), queue)
+                else:
+                    self._forget(header, [sequence])
                 piece.left -= 1
                 crew.has -= 1
                 if not piece.left:
@@ -325,12 +343,28 @@ class Dispatch:
         return self._drop(piece for piece in self._pieces() if job is None or piece.header.job == job)
 
     def drop_queued(self) -> list[Ended]:
-        """Forget what nobody has."""
-        return self._drop(piece for piece in self._pieces() if piece.worker is None)
+        """Forget what nobody has begun."""
+        pieces = (piece for piece in self._pieces() if piece.worker is None)
+        return self._drop(piece for piece in pieces if piece.header.task not in GOES_ON)
+
+    def withdraw(self, header: Header, sequences: Iterable[int]) -> None:
+        """Nobody waits for these any more, nor for what else is left of their pieces. Workers keep what they have: else
+        one that hangs would be given more and more."""
+        rows = self._rows.get(header, {})
+        pieces = dict.fromkeys(rows[sequence] for sequence in sequences if sequence in rows)
+        self._drop(piece for piece in pieces if piece.worker is None)
+        for piece in pieces:
+            piece.wanted = False
+            piece.payloads = [b""] * len(piece.sequences)
+
+    def is_idle(self, worker: Peer, before: int) -> None:
+        """That worker says that it has nothing: what nobody waits for and went to it earlier than `before` is over."""
+        pieces = self.workers[worker].pieces
+        self._drop([piece for piece in pieces if not piece.wanted and piece.since < before])
 
     def _pieces(self) -> list[Piece]:
         given = [piece for worker in self.workers.values() for piece in worker.pieces]
-        return [*given, *self._queue, *self._suspects]
+        return [*given, *self._ahead, *self._queue, *self._suspects]
 
     def _drop(self, pieces: Iterable[Piece]) -> list[Ended]:
         gone = dict.fromkeys(pieces)
@@ -343,9 +377,12 @@ class Dispatch:
                 crew.has -= len(left)
                 crew.pieces.pop(piece, None)
             ended.append(self._end(piece, left))
+        if not gone:
+            return []
         self._queue = deque(piece for piece in self._queue if piece not in gone)
+        self._ahead = deque(piece for piece in self._ahead if piece not in gone)
         self._suspects = deque(piece for piece in self._suspects if piece not in gone)
-        self.queued = sum(piece.left for piece in self._queue)
+        self.queued = sum(piece.left for piece in (*self._ahead, *self._queue))
         return [one for one in ended if one.sequences]
 
     def _forget(self, header: Header, sequences: Iterable[int]) -> None:

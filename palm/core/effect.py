@@ -66,6 +66,11 @@ class Drained:
 
 
 @dataclass(slots=True)
+class Retire:
+    """Somebody asks this instance to drain and end, as SIGTERM would."""
+
+
+@dataclass(slots=True)
 class Stand:
     """Show in the registry what this instance is from now on; `term` where it leads."""
 
@@ -109,4 +114,19 @@ class Ended:
     error: PalmError | None = None
 
 
-Effect = Send | Tell | Dial | HangUp | Follow | Invoke | Abandon | Drained | Stand | Ready | Demand | Deliver | Ended
+Effect = (
+    Send
+    | Tell
+    | Dial
+    | HangUp
+    | Follow
+    | Invoke
+    | Abandon
+    | Drained
+    | Retire
+    | Stand
+    | Ready
+    | Demand
+    | Deliver
+    | Ended
+)

@@ -30,7 +30,7 @@ PartEnd = tuple[Payload, int]
 class Flight:
     """`left` counts the messages that have not ended or been sent anew; `expires` is the deadline of all of them."""
 
-    __slots__ = ("link", "sequences", "attempt", "due", "expires", "left")
+    __slots__ = ("link", "sequences", "attempt", "due", "expires", "left", "waits")
 
     def __init__(
         self, link: Link | None, sequences: Sequence[int], attempt: int, due: int, expires: int | None
@@ -41,6 +41,8 @@ class Flight:
         self.due = due
         self.expires = expires
         self.left = len(sequences)
+        self.waits = 1
+        """How often its time has come, where it is not sent again."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Waiting:
     attempt: int = 1
     expires: int | None = None
     before: Link | None = None
+    pinned: bool = False
+    """Nowhere but there: it has run there, and must not run twice."""
 
 
 @dataclass(slots=True)
@@ -106,6 +110,14 @@ class Job:
         self.resume_at: int | None = None
         self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
         self._expiries: list[tuple[int, int, Sequence[int]]] = []  # a heap
+
+    def forbid_repeats(self) -> None:
+        """A function of its route must not run a message again whose fate nobody knows; and at which stage a message
+        is, the client does not know either."""
+        if not self.at_most_once:
+            self.at_most_once = True
+            header = self.header
+            self.header = Header(header.job, header.route, header.stage, True, header.trace)
 
     @property
     def in_flight(self) -> int:
@@ -266,7 +278,7 @@ class Job:
 
     def wait_on(self, flight: Flight, now: int) -> None:
         """Give a flight its time once more."""
-        level = min(flight.attempt, RETRY_LEVELS) - 1
+        level = min(flight.waits, RETRY_LEVELS) - 1
         flight.due = now + (RETRY_AFTER << level)
         self._retries[level].append(flight)
 

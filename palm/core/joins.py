@@ -13,9 +13,10 @@ from zlib import crc32
 
 from palm.core.links import Link
 from palm.core.memory import Memory
-from palm.core.message import Batch, Header, JobId, Payload, Status
-from palm.core.route import Branching
+from palm.core.message import Batch, Header, Instance, JobId, Payload, Status
+from palm.core.route import Branching, Stage
 from palm.core.share import Gathering, Path, item_at, path_of
+from palm.errors import did_you_mean
 
 Join = Literal["arrival", "order", "zip"]
 JOINS: tuple[Join, ...] = ("arrival", "order", "zip")
@@ -31,7 +32,7 @@ SOURCES = frozenset({SOURCE, "ButterflyServer", "ScatterGatherServer"})
 def meeting_place(job: JobId, links: Iterable[Link], function: str) -> Link | None:
     """The instance that takes all messages of a job: the same for all who ask with the same view of the registry
     (highest random weight; Thaler and Ravishankar 1998)."""
-    candidates = [link for link in links if function in link.instance.functions and not link.leaving]
+    candidates = [link for link in links if link.instance.has(function) and not link.leaving]
     weight = f"/{job.client}/{job.number}"
     return max(candidates, key=lambda link: crc32((link.instance.peer + weight).encode()), default=None)
 
@@ -147,11 +148,34 @@ def joiner(join: Join) -> Zip | InOrder:
 def objection(join: Join, header: Header) -> str:
     """Why a sink cannot work at that place of that route; empty where it can."""
     if join == "order" and isinstance(header.route, Branching) and header.stage in header.route.within:
-        return (
-            f"stage {header.target} joins in order, but stands in a branch, which not all messages come through: "
-            "put it behind the branches, or join by arrival"
-        )
+        return _in_a_branch(header.target)
     return ""
+
+
+def unfit(route: Branching, stage: int, instance: Instance) -> str:
+    """Why what an instance says of itself does not go with that place of the route; empty where it does."""
+    if instance.join == "order" and stage in route.within:
+        return _in_a_branch(route[stage])
+    declared = dict(instance.outputs).get(route[stage].function)
+    if declared is None or stage not in route.branches:
+        return ""
+    names = [branch.name for branch in route.branches[stage]]
+    strangers = [name for name in names if name not in declared] or [name for name in declared if name not in names]
+    if not strangers:
+        return ""
+    lacking = "the route has a branch" if strangers[0] in names else "the route has no branch"
+    return (
+        f"{route[stage]} names its outputs {', '.join(declared)}, and {lacking} {strangers[0]!r}"
+        f"{did_you_mean(strangers[0], declared if strangers[0] in names else names)}: write one for each of them, as "
+        f"{{{declared[0]!r}: ['server.function'], ...}}"
+    )
+
+
+def _in_a_branch(stage: Stage) -> str:
+    return (
+        f"stage {stage} joins in order, but stands in a branch, which not all messages come through: "
+        "put it behind the branches, or join by arrival"
+    )
 
 
 def _base(header: Header, item: int) -> tuple[int, Path]:

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 class Memory:
-    __slots__ = ("floor", "header", "_rows", "_went", "_parts")
+    __slots__ = ("floor", "header", "_rows", "_went", "_parts", "_asked", "_refused")
 
     def __init__(self) -> None:
         self.floor = 0
@@ -31,6 +31,10 @@ class Memory:
         # None while it runs.
         self._rows: dict[int, bytes | Answer | None] = {}
         self._went: dict[int, Peer] = {}
+        # Of messages that must not run twice: the attempt at which each was asked for, where it was not the first, and
+        # the one at which it was turned away.
+        self._asked: dict[int, int] = {}
+        self._refused: dict[int, int] = {}
         # Parts by their message: a range of sequences does not find them.
         self._parts: dict[int, list[int]] = {}
 
@@ -53,6 +57,9 @@ class Memory:
         _drop(rows, ended)
         if self._went:
             _drop(self._went, ended)
+        for attempts in (self._asked, self._refused):
+            for sequence in [sequence for sequence in attempts if sequence < watermark]:
+                del attempts[sequence]
 
     def take(self, sequence: int) -> bool:
         """True when it is new, and from now on runs; False when it is known or has ended."""
@@ -79,6 +86,22 @@ class Memory:
         """It was taken, but is not going to run."""
         if self._rows.get(sequence, b"") is None:
             del self._rows[sequence]
+
+    def ask(self, sequences: Sequence[int], attempts: Sequence[int] | None) -> list[int]:
+        """The places of those that were not turned away at this attempt: of the others a second copy has come, and who
+        has sent it may have given it to somebody else."""
+        if attempts is None and not self._refused:
+            return list(range(len(sequences)))
+        attempts = attempts or [1] * len(sequences)
+        asked = [i for i, sequence in enumerate(sequences) if attempts[i] > self._refused.get(sequence, 0)]
+        self._asked.update((sequences[i], attempts[i]) for i in asked if attempts[i] > 1)
+        return asked
+
+    def refuse(self, sequences: Sequence[int]) -> list[int]:
+        """They are turned away, at the attempts that are the answer."""
+        attempts = [self._asked.get(sequence, 1) for sequence in sequences]
+        self._refused.update(zip(sequences, attempts, strict=True))
+        return attempts
 
     def answer(self, sequence: int, payload: Payload, status: int) -> bool:
         """Keep its end; False when it was not running here (forgotten since, or answered)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple, NewType
 
+from palm.core.names import BUILT_IN
 from palm.core.route import Route, Stage
 from palm.core.share import Part
 
@@ -120,9 +121,7 @@ class Header:
     def doing(self, task: Task, item: int) -> Header:
         """The one under which a leader has that done with the item, or with a part made of it."""
         parts = isinstance(item, Part)
-        return Header(
-            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task
-        )
+        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task)
 
 
 class Failure(NamedTuple):
@@ -150,6 +149,7 @@ class Split(NamedTuple):
 Results = tuple[bytes, ...]
 """All results of one message, in the order of their paths."""
 
+
 class PartFailed(NamedTuple):
     """In the place of a part that failed, where `gather` is to see such (`partial = "show"`)."""
 
@@ -164,9 +164,18 @@ class PartFailed(NamedTuple):
 Joined = tuple[bytes | None | PartFailed, ...]
 """What came back together of one message; None for a part that was filtered out."""
 
-Payload = bytes | Failure | Split | Results | Joined
+class Buried(NamedTuple):
+    """What a client has of a message that is dead-lettered."""
+
+    payload: bytes
+    failure: bytes | Failure
+    """The evidence."""
+
+
+Payload = bytes | Failure | Split | Results | Joined | Buried
 """What an item carries: data, or for `Status.FAILED` the failure (in its wire form once it has travelled). A Split and
-Results stand with `Status.MANY`; Joined is for the function that joins."""
+Results stand with `Status.MANY`; Joined is for the function that joins; Buried stands with `Status.DEAD_LETTERED` in a
+client."""
 
 
 def results_bytes(payload: Payload, status: int) -> int:
@@ -249,10 +258,15 @@ class Over(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """A worker's word to the leader of that term: let me have up to `credit` messages at one time."""
+    """A worker's word to the leader of that term: let me have up to `credit` messages at one time; I have so many."""
 
     term: int
     credit: int
+    has: int = 0
+
+
+class Leave(NamedTuple):
+    """To an instance: drain, and end."""
 
 
 class Exposed(NamedTuple):
@@ -268,7 +282,7 @@ class Exposed(NamedTuple):
     """One of them may be what ended it. A leader runs nothing itself: what it had is not suspect."""
 
 
-Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed
+Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed | Leave
 
 PROTOCOL_VERSION = 1
 
@@ -295,8 +309,17 @@ class Instance:
     role: Role = ""
     term: int = 0
     """Of its election, while it leads."""
+    once: tuple[str, ...] = ()
+    """Those of its functions that never run a message again when nobody knows whether it was run."""
+    join: str = ""
+    """How a sink joins; others say nothing."""
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The names that results of a function may have, for functions that declare them."""
 
     @property
     def takes_messages(self) -> bool:
         """False for a worker: messages go to its leader."""
         return self.role != "worker"
+
+    def has(self, function: str) -> bool:
+        return function in self.functions or function in BUILT_IN

@@ -7,6 +7,9 @@ import re
 from palm.errors import BadName
 
 LONGEST = 128
+BUILT_IN = frozenset({"_ping", "_stats", "_log_query"})
+"""Functions that every server has, and lists nowhere."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Container, Sequence
 
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Send, Tell
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Send, Tell
 from palm.core.event import (
     Bounced,
     DrainAsked,
@@ -34,6 +34,7 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leave,
     Leg,
     Over,
     Payload,
@@ -45,6 +46,7 @@ from palm.core.message import (
     Task,
     Welcome,
 )
+from palm.core.names import BUILT_IN
 from palm.core.route import stage_after, stages_before
 from palm.core.spread import spread
 
@@ -207,6 +209,8 @@ class ServerNode:
                 return [Tell(peer, self.pong(control.number, now)), *self._forget_ended(peer, control)]
             case Over():
                 return self._job_over(JobId(peer, control.incarnation, control.number))
+            case Leave():
+                return [Retire()] if peer in self._callers else [self._stranger(peer)]
             case Pong():
                 self._sent_since_pong.pop(peer, None)
         woken = self._links.heard(peer, now)
@@ -299,10 +303,14 @@ class ServerNode:
             self.counters.stale += len(batch)
             return []
         if not self.leads:
-            # Who leads will be known soon, and it may be this one.
+            # Who leads will be known soon, and it may be this one, unless it leaves.
             self.counters.turned_away += len(batch)
-            count = len(batch)
-            return self._send_result(header, batch.sequences, [b""] * count, [Status.BUSY] * count, None, now)
+            memory = None
+            if header.at_most_once and not header.parts:
+                memory = self._memory_of(header, now)
+                batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
+            status = Status.AWAY if self.draining else Status.BUSY
+            return self._refuse(memory, header, batch.sequences, status, now)
         return self._take(batch, now)
 
     def hand(self, batch: Batch, now: int) -> list[Effect]:
@@ -330,11 +338,9 @@ class ServerNode:
         if status is None:
             return []
         self.counters.turned_away += len(sequences)
-        count = len(sequences)
-        return self._send_result(header, list(sequences), [b""] * count, [status] * count, None, now)
+        return self._refuse(memory, header, list(sequences), status, now)
 
-    def _take(self, batch: Batch, now: int) -> list[Effect]:
-        header = batch.header
+    def _memory_of(self, header: Header, now: int) -> Memory:
         key = _row(header)
         memory = self._memories.get(key)
         if memory is None:
@@ -342,10 +348,18 @@ class ServerNode:
             if header.job.client not in self._callers:
                 self._absent.setdefault(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
+        return memory
+
+    def _take(self, batch: Batch, now: int) -> list[Effect]:
+        header = batch.header
+        memory = self._memory_of(header, now)
         memory.header = header
         memory.advance(batch.watermark)
-        if self._join != "arrival":
+        built_in = header.target.function in BUILT_IN
+        if self._join != "arrival" and not built_in:
             return self._received_to_join(memory, batch, now)
+        if header.at_most_once and not header.parts and not header.leg:
+            batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
 
         fresh = memory.take_all(batch.sequences)
         effects: list[Effect] = []
@@ -356,7 +370,9 @@ class ServerNode:
             return effects
         if header.parts:
             memory.note_parts(batch.sequences)
-        room = len(batch) if header.leg else 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        room = 0 if self.draining else max(0, self._max_in_flight - self.in_flight)
+        if header.leg or built_in:
+            room = len(batch)
         if len(batch) > room:
             # What fits is taken: else a batch over the whole bound would come again for ever.
             effects += self._turn_away(memory, _picked(batch, list(range(room, len(batch)))), now)
@@ -411,7 +427,7 @@ class ServerNode:
             batch = _picked(batch, rest)
             batch.statuses = None
             return effects + (self._admit(memory, batch, now) if rest else [])
-        if header.target.function not in self.functions:
+        if header.target.function not in self.functions and header.target.function not in BUILT_IN:
             failure = Failure(
                 "NO_FUNCTION",
                 "NoSuchFunction",
@@ -439,7 +455,19 @@ class ServerNode:
             memory.untake(sequence)
         self.counters.turned_away += len(batch)
         status = Status.AWAY if self.draining else Status.BUSY
-        return self._send_result(batch.header, batch.sequences, [b""] * len(batch), [status] * len(batch), None, now)
+        return self._refuse(memory, batch.header, batch.sequences, status, now)
+
+    def _refuse(
+        self, memory: Memory | None, header: Header, sequences: list[int], status: Status, now: int
+    ) -> list[Effect]:
+        """The answer to what is turned away. Of what must not run twice it names the attempt, and a second copy of that
+        attempt is not taken any more."""
+        attempts = None
+        if memory is not None and header.at_most_once and not header.parts:
+            attempts = memory.refuse(sequences)
+        count = len(sequences)
+        batch = Batch(header.at(len(header.route)), 0, sequences, [b""] * count, None, attempts, [status] * count)
+        return self._to_client(batch, now) if count else []
 
     def _answer_again(self, memory: Memory, batch: Batch, fresh: set[int], now: int) -> list[Effect]:
         """Messages that were here before: nothing while they run, their answer once more where they have one."""
@@ -458,6 +486,7 @@ class ServerNode:
                     remaining,
                     now,
                     memory.went_to(sequence),
+                    None if batch.attempts is None else [batch.attempts[i]],
                 )
         return effects
 
@@ -521,6 +550,7 @@ class ServerNode:
         expires: int | None,
         now: int,
         before: Peer | None,
+        attempts: list[int] | None = None,
     ) -> list[Effect]:
         latest = _latest_leg(memory, header)
         if statuses is not None and Status.MANY in statuses and not latest.leg:
@@ -532,7 +562,8 @@ class ServerNode:
             sequences,
             payloads,
             None if expires is None else max(0, expires - now),
-            statuses=None if statuses is None else list(statuses),
+            attempts if header.at_most_once else None,
+            None if statuses is None else list(statuses),
         )
         if onward.leg:
             return [] if self.chief is None else [Send(self.chief, batch)]
@@ -574,20 +605,6 @@ class ServerNode:
                 onward = header.at(stage_after(header.route, header.stage))
             self._onward[header] = onward
         return onward
-
-    def _send_result(
-        self,
-        header: Header,
-        sequences: list[int],
-        payloads: list[Payload],
-        statuses: list[int],
-        expires: int | None,
-        now: int,
-    ) -> list[Effect]:
-        remaining = None if expires is None else max(0, expires - now)
-        return self._to_client(
-            Batch(header.at(len(header.route)), 0, sequences, payloads, remaining, None, statuses), now
-        )
 
     def _to_client(self, batch: Batch, now: int) -> list[Effect]:
         client = batch.header.job.client
@@ -643,7 +660,7 @@ class ServerNode:
         best: Peer | None = None
         least = 0
         for peer, link in links.items():
-            if link.usable and function in link.instance.functions:
+            if link.usable and link.instance.has(function):
                 load = self._sent_since_pong.get(peer, 0) + (link.pong.in_flight if link.pong is not None else 0)
                 if best is None or load < least:
                     best, least = peer, load

@@ -23,6 +23,8 @@ class Desk:
         self.credit = credit
         self.chief: Instance | None = None
         self.leaving = False
+        self.runs = 0
+        """Messages that this worker has not run to their end."""
         self._links = Links(cluster=cluster, name=server)
         self._said = 0
         self._answers: list[Batch] = []
@@ -81,7 +83,7 @@ class Desk:
         if self.chief is None:
             return []
         self._said = self._wanted
-        return [Tell(self.chief.peer, Pull(self.chief.term, self._said))]
+        return [Tell(self.chief.peer, Pull(self.chief.term, self._said, self.runs + self._count))]
 
     # -- answers ------------------------------------------------------------------------------------------------------
 

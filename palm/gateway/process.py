@@ -21,7 +21,8 @@ from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
-from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.functions import functions_of, hooks_of, listed_by_default
+from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
@@ -84,6 +85,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     from palm.net.transport import TransportSettings, ZmqTransport
 
     server = make()
+    stop = _on_signals()
     if options.db:
         os.makedirs(options.db, exist_ok=True)
         object.__setattr__(server, "db", options.db)
@@ -108,15 +110,18 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             kind=traits.kind,
             join=traits.join,
             consume=traits.consume,
+            scatter=traits.scatter,
+            outputs=traits.outputs,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
         log=log.info,
-        on_term=getattr(server, "on_term", None),
+        lifecycle=lifecycle_of(server),
+        hooks=hooks_of(server),
+        on_retire=lambda: _set(stop),
         inside=inside,
     )
     bind(server, inside)
-    stop = _on_signals()
     try:
         address = await serving.start()
         say(

@@ -75,6 +75,9 @@ class ThreadExecutor:
         self._paces: dict[str, _Pace] = {}
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._beside: list[threading.Thread] = []
+        self._beside_queue: SimpleQueue[tuple[Callable[[Any], Any], Any, Callable[[Any], None]] | None] = SimpleQueue()
+        self._beside_given = 0
         self._given = 0  # batches the thread has and is not done with
         self._side: _SideLoop | None = None
         self._home: deque[Callable[[], None]] = deque()
@@ -150,8 +153,12 @@ class ThreadExecutor:
     # -- coroutines ---------------------------------------------------------------------------------------------------
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
-    ) -> None:
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
+    ) -> Callable[[], None]:
         if self._side is None:
             self._side = _SideLoop(self._name)
         side = self._side
@@ -167,10 +174,42 @@ class ThreadExecutor:
             done(index, outcome)
 
         async def one(index: int, item: Any) -> None:
-            outcome = await run(item)
+            async with asyncio.timeout(None if within is None else within / 1e9):
+                outcome = await run(item)
             self._bring_home(lambda: finish(index, outcome))
 
-        side.start([one(index, item) for index, item in enumerate(items)])
+        def ended(index: int, task: asyncio.Task[None]) -> None:
+            if task.cancelled():  # before it had begun: afterwards `run` makes an outcome of it
+                self._bring_home(lambda: finish(index, None))
+
+        return side.start([one(index, item) for index, item in enumerate(items)], ended)
+
+    # -- beside each other --------------------------------------------------------------------------------------------
+
+    def execute_beside(
+        self, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[int, Any], None]
+    ) -> None:
+        for index, item in enumerate(items):
+            self._beside_given += 1
+            if self._beside_given > len(self._beside):
+                number = len(self._beside) + 1
+                thread = threading.Thread(target=self._work_beside, name=f"palm-{self._name}-{number}", daemon=True)
+                self._beside.append(thread)
+                thread.start()
+            self._beside_queue.put((run, item, partial(self._finish_beside, done, index)))
+
+    def _work_beside(self) -> None:
+        while True:
+            work = self._beside_queue.get()
+            if work is None:
+                return
+            run, item, done = work
+            self._bring_home(partial(done, run(item)))
+            del work, run, item, done  # hold no payload while waiting for the next
+
+    def _finish_beside(self, done: Callable[[int, Any], None], index: int, outcome: Any) -> None:
+        self._beside_given -= 1
+        done(index, outcome)
 
     # -- home ---------------------------------------------------------------------------------------------------------
 
@@ -190,14 +229,24 @@ class ThreadExecutor:
         while home:
             home.popleft()()
 
+    def state(self) -> dict[str, int]:
+        return {
+            "batches": self._given,
+            "beside": self._beside_given,
+            "threads": (self._thread is not None) + len(self._beside),
+            "inline": sum(pace.is_fast for pace in self._paces.values()),
+        }
+
     async def aclose(self, timeout_s: float) -> bool:
         until = self._loop.time() + timeout_s
-        while self._given and self._loop.time() < until:
+        while (self._given or self._beside_given) and self._loop.time() < until:
             await asyncio.sleep(0.01)
         self._queue.put(None)
+        for _ in self._beside:
+            self._beside_queue.put(None)
         if self._side is not None:
             self._side.stop()
-        return not self._given
+        return not self._given and not self._beside_given
 
 
 class _SideLoop:
@@ -209,17 +258,32 @@ class _SideLoop:
         self._thread = threading.Thread(target=self._run, name=f"palm-{name}-async", daemon=True)
         self._thread.start()
 
-    def start(self, coroutines: list[Any]) -> None:
-        self._loop.call_soon_threadsafe(self._start, coroutines)
+    def start(self, coroutines: list[Any], ended: Callable[[int, asyncio.Task[None]], None]) -> Callable[[], None]:
+        """`ended` is told of each, on this loop. What is returned cancels them, from any thread."""
+        started: list[asyncio.Task[None]] = []
+        self._loop.call_soon_threadsafe(self._start, coroutines, started, ended)
+
+        def cancel() -> None:
+            for task in started:
+                task.cancel()
+
+        return lambda: _call_soon(self._loop, cancel)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _start(self, coroutines: list[Any]) -> None:
-        for coroutine in coroutines:
+    def _start(
+        self,
+        coroutines: list[Any],
+        started: list[asyncio.Task[None]],
+        ended: Callable[[int, asyncio.Task[None]], None],
+    ) -> None:
+        for index, coroutine in enumerate(coroutines):
             task = self._loop.create_task(coroutine)
+            started.append(task)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(ended, index))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -228,3 +292,10 @@ class _SideLoop:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
         self._loop.close()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        pass  # the loop is closed: nothing of it runs any more

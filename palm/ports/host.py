@@ -8,7 +8,7 @@ one thread, except `submit` and `Gate`.
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Awaitable, Callable, Coroutine, Protocol, Sequence
+from typing import Any, Awaitable, Callable, Coroutine, Mapping, Protocol, Sequence
 
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
@@ -65,15 +65,33 @@ class Executor(Protocol):
         ...
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
+    ) -> Callable[[], None]:
+        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it ends.
+        One that has run for `within` (ns) is cancelled; `run` says what its outcome is then.
+
+        What is returned cancels them all: what had not begun ends with None for an outcome.
+        """
+        ...
+
+    def execute_beside(
+        self, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[int, Any], None]
     ) -> None:
-        """The same for a coroutine function: items run beside each other; `done(index, outcome)` for each as it
-        ends."""
+        """Call `run(item)` for each item, all beside each other, and beside everything else: for functions that are
+        safe to run in many threads. Whoever calls this sees to it that they are not too many."""
         ...
 
     def waits(self, label: str) -> None:
         """Work of that label waits for others, now or later: wherever it runs, the host must go on meanwhile. From any
         thread."""
+        ...
+
+    def state(self) -> Mapping[str, int]:
+        """How much it has in hand, by names that are its own: for people."""
         ...
 
     async def aclose(self, timeout_s: float) -> bool:

@@ -6,7 +6,7 @@ their own. Nothing is computed before somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -27,6 +27,9 @@ class Work:
     index: int = 0
     awaits: bool = False
     """It is a coroutine's, and must not block."""
+    tries: int = 1
+    together: Sequence[Work] = ()
+    """All of a batch, this one among them; empty where there is none."""
 
 
 CURRENT: ContextVar[Work | None] = ContextVar("palm.message", default=None)
@@ -74,6 +77,11 @@ class Envelope:
         return 1 if attempts is None else attempts[self._index]
 
     @property
+    def tries(self) -> int:
+        """Which try of the function at this instance it is, counted from 1: `@palm.function(retries=...)`."""
+        return self._work.tries
+
+    @property
     def deadline_s(self) -> float | None:
         """Seconds left of its deadline, 0.0 once it has passed; None where it has none."""
         expires = self._work.expires
@@ -91,3 +99,11 @@ def current() -> Envelope:
     if at_hand is None:
         raise LookupError("there is no message here: `self.message` is for handlers, while they work on one")
     return Envelope(at_hand, at_hand.index)
+
+
+def all_current() -> list[Envelope]:
+    """Those of the batch at hand, in its order; the one message of a function that takes no batches."""
+    at_hand = CURRENT.get()
+    if at_hand is None or not at_hand.together:
+        return [current()]
+    return [Envelope(work, work.index) for work in at_hand.together]

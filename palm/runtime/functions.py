@@ -7,25 +7,59 @@ import inspect
 from types import CodeType
 from typing import Any, Callable, Iterable
 
+from palm.core.message import Header, Task
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
+from palm.runtime.coding import coded
+from palm.runtime.hooks import NAMES
+from palm.runtime.traits import traits_of
 
 Function = Callable[[bytes], Any]
 
 WAITING = frozenset({"call"})
 """Methods of PALM's that wait for others in the cluster."""
 
-HOOKS = frozenset({"on_term"})
+HOOKS = NAMES
 """Methods of a user's class that PALM calls, and nobody else."""
+
+HOOKS_OF_KIND: dict[str, tuple[str, ...]] = {"ScatterGatherServer": ("scatter", "gather")}
+"""The same, for the kinds of servers that need them; other classes may have functions of these names."""
+
+_HOOK_OF_TASK: dict[int, str] = {Task.SCATTER: "scatter", Task.GATHER: "gather"}
+
+
+def called(header: Header) -> str:
+    """The user's method that is to run for messages under that header."""
+    return _HOOK_OF_TASK.get(header.task) or header.target.function
+
+
+def hooks_of(server: object) -> dict[str, Function]:
+    """What a server of its kind needs beside functions; `BadRequest` names what is missing."""
+    hooks: dict[str, Function] = {}
+    for name in HOOKS_OF_KIND.get(_kind(server), ()):
+        hook: Callable[..., object] | None = getattr(server, name, None)
+        if not callable(hook):
+            raise BadRequest(f"class {type(server).__name__} has no {name!r}: a {_kind(server)} needs one")
+        hooks[name] = hook
+    return hooks
+
+
+def _kind(server: object) -> str:
+    return str(getattr(server, "kind", ""))
 
 
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
     """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
+    traits = traits_of(server)
     functions: dict[str, Function] = {}
     for name in names:
         check_name("function", name)
         if name.startswith("_"):
             raise BadRequest(f"function {name!r} begins with '_': such names are PALM's own")
+        if name in HOOKS_OF_KIND.get(_kind(server), ()):
+            raise BadRequest(
+                f"{name!r} of class {type(server).__name__} is no function: PALM calls it for each of them"
+            )
         function: Callable[..., object] | None = getattr(server, name, None)
         if not callable(function):
             known = listed_by_default(server)
@@ -33,7 +67,7 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
             raise BadRequest(
                 f"class {kind} has no function {name!r}{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
             )
-        functions[name] = function
+        functions[name] = coded(function, name, kind=traits.kind, zips=traits.join == "zip")
     if not functions:
         raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
     return functions
@@ -45,11 +79,12 @@ def listed_by_default(server: object) -> list[str]:
     PALM's own base classes offer none of theirs.
     """
     names: dict[str, None] = {}
+    hooks = HOOKS.union(HOOKS_OF_KIND.get(_kind(server), ()))
     for kind in reversed(type(server).__mro__):
         if kind is object or kind.__module__.partition(".")[0] == "palm":
             continue
         for name, value in vars(kind).items():
-            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in HOOKS:
+            if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in hooks:
                 names[name] = None
     return list(names)
 
@@ -57,7 +92,7 @@ def listed_by_default(server: object) -> list[str]:
 def may_wait(function: Function) -> bool:
     """Whether any code of the function's class names a method that waits for others: what was measured to be fast may
     run where the protocol runs, and must not wait there. Code elsewhere is not looked at."""
-    owner = getattr(function, "__self__", None)
+    owner = getattr(inspect.unwrap(function), "__self__", None)
     found = [function] if owner is None else [value for kind in type(owner).__mro__ for value in _own(kind)]
     return any(_names(code) & WAITING for code in map(_code_of, found) if code is not None)
 

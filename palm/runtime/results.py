@@ -70,6 +70,10 @@ class Outlets:
             return results[0][1]
         return Split(self._fork, tuple(results))
 
+    def split(self, result: bytes) -> Split:
+        """One result as one of many."""
+        return Split(self._fork, ((self._targets[0], result),))
+
     def _named(self, name: str) -> int:
         stage = self._branches.get(name)
         if stage is None:
@@ -116,4 +120,3 @@ class _Gathered:
 
     def outcome(self) -> bytes | Status | Split:
         return self._outlets.whole(self._results)
-

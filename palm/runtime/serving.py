@@ -4,30 +4,47 @@ others."""
 from __future__ import annotations
 
 import inspect
+import logging
 from dataclasses import dataclass, replace
 from typing import Callable, Mapping
 
 from palm.core.butterfly import ButterflyNode
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Stand
+from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
 from palm.core.event import DrainAsked
-from palm.core.joins import Join
+from palm.core.joins import SINK, Join
 from palm.core.message import Instance
+from palm.core.scatter import Policy
 from palm.core.server import ServerNode
+from palm.errors import StartFailed
+from palm.observe.log import Line, LogRing
 from palm.ports.host import Host
+from palm.runtime.builtins import BuiltIns
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
 from palm.runtime.envelope import CURRENT
 from palm.runtime.functions import Function
+from palm.runtime.hooks import Hook, Lifecycle
 from palm.runtime.inside import Inside
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
+from palm.runtime.options import options_of
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
 from palm.runtime.results import MAX_RESULTS_BYTES
 from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
+HOOK_POLL = 1_000_000
 
-PARALLEL = frozenset({"ButterflyServer"})
+STOP = 10_000_000_000
+"""What `on_stop` may take (ns): who waits for a process to stop does not wait for ever."""
+
+HAND_OVER = 500_000_000
+"""How long (ns) a leader that drains waits for what its workers have, before the next one leads."""
+
+FAREWELL = 200_000_000
+"""How long (ns) an instance that has drained still says so to those who have not heard of it."""
+
+PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer"})
 """The kinds of servers whose instances elect a leader and share the work."""
 
 
@@ -37,7 +54,9 @@ class ServingSettings:
     kind: str = "RegisteredServer"
     join: Join = "arrival"
     consume: bool = False
-    """These three are a server class's own: `palm.runtime.traits`."""
+    scatter: Policy | None = None
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """These five are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -57,23 +76,28 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
-        on_term: Callable[[int], object] | None = None,
+        lifecycle: Lifecycle = Lifecycle(),
+        on_retire: Callable[[], None] = lambda: None,
+        hooks: Mapping[str, Function] | None = None,
         inside: Inside | None = None,
     ) -> None:
-        """`on_term` is user code: called with the term, where functions run, each time this instance has become
-        leader."""
+        """`lifecycle`: user code that runs where functions run. `on_retire` is called, perhaps several times, when
+        somebody asks the instance to drain and end. `hooks` is what its kind of server needs beside functions, by
+        name."""
         peer = host.transport.peer
         self.name = name
         self.host = host
         self.node = _node(host, name, functions, settings)
         self.election: Election | None = None
         self.driver = Driver(host, self.node, self._perform, instrument)
-        self.directory = Directory(host, settings.cluster, self.driver.post, log=log)
+        self.directory = Directory(host, settings.cluster, self.driver.post, log=self._log)
         self.registration: Registration | None = None
         self._functions = functions
-        self._settings = settings
-        self._log = log
-        self._on_term = on_term
+        self.settings = settings
+        self._ring = LogRing()
+        self._say = log
+        self._lifecycle = lifecycle
+        self._on_retire = on_retire
         self._term = 0
         self._drained = False
         self._record: Instance | None = None
@@ -88,6 +112,9 @@ class Serving:
             consume=settings.consume,
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
+            hooks=hooks,
+            built_in=BuiltIns(self, self._ring).functions,
+            ring=self._ring,
         )
         self._instrument = instrument
         self._inside = inside
@@ -96,16 +123,25 @@ class Serving:
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
-        """Bind, serve, register; the address. Raises OSError for the address, RegistryError for the registry."""
-        settings, host = self._settings, self.host
+        """Run `on_start`, bind, serve, register; the address. Raises StartFailed for the first, OSError for the
+        address, RegistryError for the registry, NameTaken where another kind serves under the name."""
+        settings, host = self.settings, self.host
         self.driver.start()
+        if self._lifecycle.on_start is not None:
+            raised = await self._run_hook(self._lifecycle.on_start, None)
+            if raised:
+                self._log(f"on_start raised: {raised}")
+                raise StartFailed(f"{self.name} does not start: on_start raised {raised.splitlines()[-1]}")
         address = host.transport.bind()
         self._record = Instance(
             server=self.name,
             peer=host.transport.peer,
             address=address,
             functions=tuple(self._functions),
+            once=tuple(name for name, function in self._functions.items() if options_of(function).at_most_once),
             kind=settings.kind,
+            join=settings.join if settings.kind == SINK else "",
+            outputs=tuple(one for one in settings.outputs if one[0] in self._functions),
             host=host.name,
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,
@@ -118,6 +154,7 @@ class Serving:
             ttl_s=settings.lease_ttl_s,
             renew=settings.renew,
             log=self._log,
+            claims=(settings.cluster, self._record),
         )
         await self.registration.start()
         if settings.kind in PARALLEL:
@@ -128,19 +165,55 @@ class Serving:
         return address
 
     async def drain(self) -> bool:
-        """Take nothing more, finish what was taken, and say so in the registry; False when `drain_s` was not enough."""
+        """Take nothing more, finish what was taken, and say so in the registry; then run `on_stop`, for some seconds at
+        most. False when `drain_s` was not enough.
+
+        A leader makes room for the next one as soon as its workers are through, or after `HAND_OVER`.
+        """
         self.driver.post(DrainAsked())
         if self.election is not None:
             self.election.retire()
         if self._record is not None:
             self._record = replace(self._record, draining=True)
             await self._show()
-        until = self.host.now() + int(self._settings.drain_s * 1e9)
+        begin = self.host.now()
+        until = begin + int(self.settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
+            if self.election is not None and self.election.leads and self.host.now() >= begin + HAND_OVER:
+                await self.election.resign()
             await self.host.sleep(POLL)
         if self.election is not None:
             await self.election.resign()
-        return self._drained
+        drained = self._drained
+        await self.host.sleep(FAREWELL)
+        if self._lifecycle.on_stop is not None:
+            raised = await self._run_hook(self._lifecycle.on_stop, self.host.now() + STOP)
+            if raised is None:
+                self._log(f"on_stop still runs after {STOP / 1e9:g} s: {self.name} stops without it")
+            elif raised:
+                self._log(f"on_stop raised: {raised}")
+        return drained
+
+    async def _run_hook(self, hook: Hook, until: int | None) -> str | None:
+        """What it raised, as text; None where it had not ended in time."""
+        ended: list[str] = []
+        self._invoker.call(hook, (), ended.append)
+        while not ended:
+            if until is not None and self.host.now() >= until:
+                return None
+            await self.host.sleep(HOOK_POLL)
+        return ended[0]
+
+    def function_stats(self) -> dict[str, dict[str, object]]:
+        return self._invoker.stats()
+
+    def executor_state(self) -> Mapping[str, int]:
+        return self._invoker.state()
+
+    def _log(self, text: str) -> None:
+        """PALM's own words about this instance."""
+        self._say(text)
+        self._ring.add(Line(self.host.wall() // 1_000_000, logging.INFO, "palm.server", text))
 
     async def _show(self) -> None:
         if self.registration is not None and self._record is not None:
@@ -180,6 +253,8 @@ class Serving:
             self._drained = True
         elif isinstance(effect, Stand):
             self._stand(effect)
+        elif isinstance(effect, Retire):
+            self._on_retire()
 
     def _stand(self, effect: Stand) -> None:
         assert self._record is not None, "nothing happens to a node before its instance is registered"
@@ -188,8 +263,12 @@ class Serving:
         if effect.term > self._term:
             self._term = effect.term
             self._log(f"{self.name} is led by this instance, term {effect.term}")
-            if self._on_term is not None:
-                self._invoker.call(self._on_term, effect.term, self._log)
+            if self._lifecycle.on_term is not None:
+                self._invoker.call(self._lifecycle.on_term, (effect.term,), self._on_term_ended)
+
+    def _on_term_ended(self, raised: str) -> None:
+        if raised:
+            self._log(f"on_term raised: {raised}")
 
 
 def _node(
@@ -203,7 +282,8 @@ def _node(
             cluster=settings.cluster,
             max_in_flight=settings.max_in_flight,
             now=host.now(),
-            concurrent=any(map(inspect.iscoroutinefunction, functions.values())),
+            concurrent=any(map(_runs_beside, functions.values())),
+            scatter=settings.scatter,
         )
     return ServerNode(
         peer=host.transport.peer,
@@ -214,3 +294,9 @@ def _node(
         join=settings.join,
         now=host.now(),
     )
+
+
+def _runs_beside(function: Function) -> bool:
+    """Whether its messages run beside each other, or in batches: a worker that has one has use for more."""
+    options = options_of(function)
+    return inspect.iscoroutinefunction(function) or (options.concurrency or 1) > 1 or (options.batch or 1) > 1

@@ -10,20 +10,24 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
-from palm.errors import RegistryError
+from palm.errors import NameTaken, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
-from palm.runtime.functions import functions_of, listed_by_default
+from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
+from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
 from palm.runtime.portal import World as ClientWorld
 from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
+from palm.sim import sandbox
 from palm.sim.draws import ZERO, Distribution
+from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
 from palm.sim.observed import ObservedEtcd
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
 from palm.sim.registry_server import RegistryServer
+from palm.sim.still import Still
 from palm.sim.world import World
 from palm.wire.record import instances_prefix
 
@@ -42,6 +46,10 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+    leaves: bool = False
+    """Its present life was asked to end in good order."""
+    refused: NameTaken | StartFailed | None = None
+    """Why it could not start."""
 
     @property
     def name(self) -> str:
@@ -72,6 +80,8 @@ class Cluster:
         self.instances: dict[str, list[Instance]] = {}
         self.engines: dict[str, ClientEngine] = {}
         self.namespace = namespace
+        self.wrap: Callable[[str, Function], Function] = lambda instance, function: function
+        """Put around every function of every instance, by the instance's name: how the guard sees user code."""
         self._ttl_s = ttl_s
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
@@ -85,8 +95,10 @@ class Cluster:
 
     def add_server(self, spec: ServerSpec) -> list[Instance]:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
-        functions_of(spec.make(), spec.functions or listed_by_default(spec.make()))
-        traits_of(spec.make())
+        server = _made(spec, Still(self.world.kernel.seed, spec.name, refuses=True))
+        functions_of(server, spec.functions or listed_by_default(server))
+        traits_of(server)
+        hooks_of(server)
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
@@ -98,16 +110,20 @@ class Cluster:
         """Begin a new life of an instance that is down."""
         spec = self._specs[instance.server]
         host = self.world.host(instance.name, place=instance.place, service=spec.service)
-        server = spec.make()
+        server = _made(spec, UserSurroundings(host, "init"))
         traits = traits_of(server)
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
+        instance.leaves = False
         self._lives[peer] = instance
         serving = instance.serving = Serving(
             host,
             spec.name,
-            functions_of(server, spec.functions or listed_by_default(server)),
+            {
+                name: self.wrap(instance.name, function)
+                for name, function in functions_of(server, spec.functions or listed_by_default(server)).items()
+            },
             ServingSettings(
                 cluster=self.namespace,
                 lease_ttl_s=self._ttl_s,
@@ -115,10 +131,14 @@ class Cluster:
                 kind=traits.kind,
                 join=traits.join,
                 consume=traits.consume,
+                scatter=traits.scatter,
+                outputs=traits.outputs,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
-            on_term=getattr(server, "on_term", None),
+            lifecycle=lifecycle_of(server),
+            hooks={name: self.wrap(instance.name, hook) for name, hook in hooks_of(server).items()},
+            on_retire=lambda: self.drain(instance),
             inside=inside,
         )
         bind(server, inside)
@@ -129,6 +149,10 @@ class Cluster:
     async def _begin(self, instance: Instance, host: Host, serving: Serving) -> None:
         try:
             await serving.start()
+        except (NameTaken, StartFailed) as error:
+            # As a process that says so and ends: trying again would not help.
+            instance.refused = error
+            self._end(host)
         except RegistryError:
             kernel = self.world.kernel
             kernel.call_soon(host.crash)
@@ -140,9 +164,10 @@ class Cluster:
             instance.host.crash()
 
     def drain(self, instance: Instance) -> None:
-        """End its present life in good order, as Ctrl-C does. Harmless when it is down."""
+        """End its present life in good order, as Ctrl-C does. Harmless when it is down, or leaves already."""
         host, serving = instance.host, instance.serving
-        if host is not None and serving is not None and host.alive:
+        if host is not None and serving is not None and host.alive and not instance.leaves:
+            instance.leaves = True
             host.spawn(self._drain(host, serving), "drain")
 
     async def _drain(self, host: Host, serving: Serving) -> None:
@@ -150,8 +175,12 @@ class Cluster:
             await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
         await serving.drain()
         await serving.aclose()
+        self._end(host)
+
+    def _end(self, host: Host) -> None:
+        """Nothing is left of it but the process."""
         host.on_crash(lambda dead: self._ended(dead, EntryKind.STOPPED))
-        self.world.kernel.call_soon(host.crash)  # nothing is left of it but the process
+        self.world.kernel.call_soon(host.crash)
 
     def _ended(self, host: Host, how: EntryKind) -> None:
         instance = self._lives[host.transport.peer]
@@ -224,3 +253,12 @@ class Cluster:
                         found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
                     found += [f"{instance.name} {what}" for what in node.held(still_open)]
         return found
+
+
+def _made(spec: ServerSpec, surroundings: sandbox.Surroundings) -> object:
+    """A server object; its constructor is user code."""
+    before = sandbox.enter(surroundings)
+    try:
+        return spec.make()
+    finally:
+        sandbox.enter(before)

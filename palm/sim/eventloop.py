@@ -50,15 +50,16 @@ class SimEventLoop(asyncio.AbstractEventLoop):
 
     def run(
         self, function: Callable[[Any], Awaitable[Any]], item: Any, ended: Callable[[asyncio.Task[Any]], None]
-    ) -> None:
-        """Run `function(item)` from outside of the loop. `ended(task)` is called on the host, outside of user code;
-        what it raises is not swallowed."""
+    ) -> asyncio.Task[Any]:
+        """Run `function(item)` from outside of the loop: its task. `ended(task)` is called on the host, outside of user
+        code; what it raises is not swallowed."""
 
         async def call() -> Any:
             return await function(item)
 
         task = self.create_task(call())
         task.add_done_callback(lambda task: self._scheduler.call_soon(partial(ended, task)))
+        return task
 
     def crash(self) -> None:
         """Close every coroutine where it waits. Their `finally` blocks run; the caller has made them harmless."""

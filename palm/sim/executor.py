@@ -17,6 +17,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from palm.core.message import Status
 from palm.sim import sandbox
 from palm.sim.draws import Distribution, Key
 from palm.sim.kernel import NANOSECONDS, Future
@@ -32,10 +33,13 @@ class UserSurroundings:
     """What one executor's user code sees of its host; chance is keyed by the invocation, so that losing one message
     changes nothing for the next."""
 
-    __slots__ = ("_host", "_key", "_random", "invocation")
+    __slots__ = ("_host", "_key", "_random", "invocation", "pid")
+
+    refuses = True
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
+        self.pid = Key(host.kernel.seed, f"{host.label}/pid").random(0).randrange(2, 1 << 22)
         self._key = Key(host.kernel.seed, f"{host.label}/{name}/user")
         self._random: Random | None = None
         self.invocation = 0
@@ -50,6 +54,10 @@ class UserSurroundings:
         if self._random is None:
             self._random = self._key.random(self.invocation)
         return self._random
+
+    @property
+    def place(self) -> str:
+        return self._host.place
 
     def wall(self) -> int:
         return self._host.wall()
@@ -68,6 +76,15 @@ class UserSurroundings:
         raise GreenletExit
 
 
+NOT_RUN = (Status.EXPIRED, Status.CANCELLED)
+"""Outcomes of what was looked at and not run: that takes no time."""
+
+
+def _was_run(outcome: Any) -> bool:
+    # A status is a number too: 2 is equal to one of these.
+    return not (isinstance(outcome, Status) and outcome in NOT_RUN)
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     run: Callable[[Any], Any]
@@ -78,7 +95,18 @@ class _Batch:
 class SimExecutor:
     """palm.ports.host.Executor for one server instance."""
 
-    __slots__ = ("_host", "_key", "_open", "_ordinal", "_queue", "_service", "_stack", "_surroundings")
+    __slots__ = (
+        "_beside",
+        "_host",
+        "_key",
+        "_name",
+        "_open",
+        "_ordinal",
+        "_queue",
+        "_service",
+        "_stack",
+        "_surroundings",
+    )
 
     def __init__(self, host: Host, name: str, service: Distribution) -> None:
         self._host = host
@@ -86,7 +114,9 @@ class SimExecutor:
         self._key = Key(host.kernel.seed, f"{host.label}/{name}/service")
         self._ordinal = 0
         self._surroundings = UserSurroundings(host, name)
+        self._name = name
         self._queue: deque[_Batch] = deque()
+        self._beside: dict[greenlet, UserSurroundings] = {}
         self._stack: greenlet | None = None
         self._open = 0  # batches of `execute` and items of `execute_async` that are not over
 
@@ -99,16 +129,44 @@ class SimExecutor:
             self._host.call_soon(self._next)
 
     def execute_async(
-        self, run: Callable[[Any], Awaitable[Any]], items: Sequence[Any], done: Callable[[int, Any], None]
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        items: Sequence[Any],
+        done: Callable[[int, Any], None],
+        within: int | None = None,
+    ) -> Callable[[], None]:
+        async def bounded(item: Any) -> Any:
+            async with asyncio.timeout(None if within is None else within / NANOSECONDS):
+                return await run(item)
+
+        tasks: list[asyncio.Task[Any]] = []
+        if self._host.alive:
+            for index, item in enumerate(items):
+                self._open += 1
+                ready = partial(self._ready, index, done)
+                tasks.append(self._host.loop().run(run if within is None else bounded, item, ready))
+
+        def cancel() -> None:
+            for task in tasks:
+                task.cancel()
+
+        return cancel
+
+    def execute_beside(
+        self, run: Callable[[Any], Any], items: Sequence[Any], done: Callable[[int, Any], None]
     ) -> None:
-        if not self._host.alive:
-            return
         for index, item in enumerate(items):
             self._open += 1
-            self._host.loop().run(run, item, partial(self._ready, index, done))
+            self._host.call_soon(partial(self._start_beside, partial(self._run_beside, run, item, index, done)))
+
+    def _start_beside(self, body: Callable[[], None]) -> None:
+        self._host.stacks.start(body)
 
     def waits(self, label: str) -> None:
         """Nothing: every batch has a stack of its own."""
+
+    def state(self) -> dict[str, int]:
+        return {"batches": self._open, "beside": len(self._beside)}
 
     async def aclose(self, timeout_s: float) -> bool:
         ended: Future[bool] = Future()
@@ -134,6 +192,12 @@ class SimExecutor:
                 self._host.stacks.kill(self._stack)
             finally:
                 sandbox.enter(previous)
+        for stack, surroundings in list(self._beside.items()):
+            previous = sandbox.enter(surroundings)
+            try:
+                self._host.stacks.kill(stack)
+            finally:
+                sandbox.enter(previous)
 
     def _next(self) -> None:
         if self._queue and self._stack is None:
@@ -151,7 +215,7 @@ class SimExecutor:
                 if not host.alive:
                     return  # it died under its user code, which may have swallowed that
                 service = self._draw()
-                if service > 0:
+                if service > 0 and _was_run(outcomes[-1]):
                     host.pause(service)
                     host.call_soon(partial(batch.done, outcomes))
                     outcomes = []
@@ -165,16 +229,39 @@ class SimExecutor:
             host.call_soon(partial(batch.done, outcomes))
         host.call_soon(self._next)
 
+    def _run_beside(
+        self, run: Callable[[Any], Any], item: Any, index: int, done: Callable[[int, Any], None]
+    ) -> None:
+        host = self._host
+        self._surroundings.invocation += 1
+        surroundings = UserSurroundings(host, self._name)  # its own: others run until this one ends
+        surroundings.invocation = self._surroundings.invocation
+        stack = host.stacks.current()
+        self._beside[stack] = surroundings
+        previous = sandbox.enter(surroundings)
+        try:
+            outcome = run(item)
+            if host.alive:
+                host.pause(self._draw())
+        except GreenletExit:
+            return
+        finally:
+            sandbox.enter(previous)
+            del self._beside[stack]
+            self._open -= 1
+        host.call_soon(partial(done, index, outcome))
+
     def _ready(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
         service = self._draw()
-        if service > 0:
+        if service > 0 and not (task.done() and not _was_run(task.result())):
             self._host.call_at(self._host.now() + service, partial(self._hand_over, index, done, task))
         else:
             self._hand_over(index, done, task)
 
     def _hand_over(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
         self._open -= 1
-        done(index, task.result())  # `run` must not raise: if it did, that ends the simulated run
+        outcome = None if task.cancelled() else task.result()  # `run` must not raise: if it did, that ends the run
+        done(index, outcome)
 
     def _draw(self) -> int:
         self._ordinal += 1

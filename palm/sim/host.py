@@ -23,10 +23,9 @@ from palm.sim.executor import SimExecutor, UserSurroundings
 from palm.sim.kernel import NANOSECONDS, Cancelled, Future, Kernel, Task, Timer
 from palm.sim.registry import SimRegistry
 from palm.sim.stacks import GreenletExit, Stacks
+from palm.sim.still import EPOCH_NS
 from palm.sim.transport import Fabric, SimTransport, TransportSettings
 
-EPOCH_NS = 1_700_000_000 * NANOSECONDS
-"""What the wall clocks show when a run starts: a Tuesday in November 2023."""
 _MILLION = 1_000_000
 
 
@@ -335,7 +334,8 @@ class Host:
         if duration > 0:
             if not self.stacks.inside:
                 raise HarnessError(
-                    f"{self.name}: time.sleep in an async handler would stop the whole process; await asyncio.sleep"
+                    f"{self.name}: time.sleep in an async handler or a constructor would stop the whole process; "
+                    "await asyncio.sleep, or sleep in a function"
                 )
             self.call_at(self.now() + duration, self.parking())
             self.park()

@@ -57,6 +57,16 @@ class Load:
             at_most_once=self.job.at_most_once,
         )
 
+    def cancel(self) -> int:
+        """No further interest; how many of its messages had not ended."""
+        self.note_ledger()
+        if self._engine is None or self.has_ended:
+            return 0
+        in_flight = self.ledger.in_flight
+        self._source_ended = True
+        self._engine.cancel(self._number)
+        return in_flight
+
     # -- JobSink ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:

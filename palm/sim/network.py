@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from palm.errors import BadRequest, did_you_mean
 from palm.sim.draws import Distribution, Fixed, Key
@@ -216,6 +216,16 @@ class Path:
             self.cuts = tuple(rule for rule in self.rules if type(rule.action) is Cut)
 
 
+class Observer(Protocol):
+    """Sees every frame that is given to the network, and changes nothing."""
+
+    def frame(self, pipe: Pipe[Any], now: int, fate: str, arrival: int, parts: tuple[bytes, ...]) -> None:
+        """`fate` is `sent` (it sets out, to be there at `arrival`), `held`, or why it is lost."""
+
+    def missed(self, pipe: Pipe[Any], now: int) -> None:
+        """What was to arrive on this pipe now does not: the pipe is closed."""
+
+
 class Pipe(Generic[T]):
     """One direction of one connection: carries items in order, each with the bytes that stand for it on the wire.
 
@@ -275,6 +285,7 @@ class Pipe(Generic[T]):
             self._meet_loss(fate, loss)
         if fate.lost:
             kernel.trace.record(self.src, self.dst, fate.lost, *parts)
+            self._show(fate.lost, kernel.now, parts)
             return False
         if twice < link.twice:
             fate.copies += 1
@@ -288,6 +299,7 @@ class Pipe(Generic[T]):
             self.in_flight += 1
             if fate.held_by is not None:
                 kernel.trace.record(self.src, self.dst, "held", *parts)
+                self._show("held", kernel.now, parts)
                 fate.held_by._held.append(partial(self._set_out, item, parts, fate.delay, fate))
             else:
                 self._set_out(item, parts, fate.delay, fate)
@@ -342,14 +354,16 @@ class Pipe(Generic[T]):
         arrival = leaves + delay
         kernel.trace.record(self.src, self.dst, "sent", *parts)
         if fate.shuffled:
+            self._show("sent", arrival, parts)
             kernel.call_at(arrival, partial(self._arrive, [item]))
             return
-        if arrival <= self._last_arrival:
+        behind = arrival <= self._last_arrival
+        arrival = max(arrival, self._last_arrival)
+        self._show("sent", arrival, parts)
+        if behind and arrival == self._batch_at and arrival > kernel.now:
             # Behind a slower one: it is read in the same go, as a stream does.
-            arrival = self._last_arrival
-            if arrival == self._batch_at and arrival > kernel.now:
-                self._batch.append(item)
-                return
+            self._batch.append(item)
+            return
         self._last_arrival = self._batch_at = arrival
         self._batch = [item]
         kernel.call_at(arrival, partial(self._arrive, self._batch))
@@ -357,6 +371,13 @@ class Pipe(Generic[T]):
     def _arrive(self, items: list[T]) -> None:
         if not self.closed:
             self._deliver(items)
+        elif self._network.observer is not None:
+            self._network.observer.missed(self, self._network.kernel.now)
+
+    def _show(self, fate: str, arrival: int, parts: tuple[bytes, ...]) -> None:
+        observer = self._network.observer
+        if observer is not None:
+            observer.frame(self, self._network.kernel.now, fate, arrival, parts)
 
 
 class Network:
@@ -364,6 +385,7 @@ class Network:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self.observer: Observer | None = None
         self.version = 0
         self._zones: dict[str, str] = {}
         self._links: list[tuple[Ends, Link]] = []

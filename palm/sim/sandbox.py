@@ -3,8 +3,9 @@
 The standard functions are replaced once, by wrappers that look at one variable: while user code of a simulated process
 runs, that is the process's `Surroundings`, otherwise None and the wrapper calls the original. So entering and leaving
 costs an assignment each, and nothing outside of user code changes. A name that a module took with `from time import
-sleep` before the replacement is found by `adopt`. Local time is UTC, so that a run is the same on every machine. What
-the simulator cannot honour (threads, sockets, processes) is refused with an error that says what to do instead.
+sleep` before the replacement is found by `adopt`. Local time is UTC (for the whole process, while the replacements are
+in place), so that a run is the same on every machine. What the simulator cannot honour is refused, as the table
+in `palm.sim.refusals` says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import copyreg
 import datetime as datetime_module
 import os
 import random
+import sys
 import threading
 import time
 import uuid
@@ -27,6 +29,7 @@ from types import ModuleType
 from typing import Any, NoReturn, Protocol
 
 from palm.errors import HarnessError
+from palm.sim.refusals import OTHER_PROCESS, REFUSED, REFUSED_IF_LOADED, WAIT
 
 _NS = 1_000_000_000
 
@@ -36,6 +39,19 @@ class Surroundings(Protocol):
 
     @property
     def random(self) -> Random: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def place(self) -> str:
+        """The name of the machine."""
+        ...
+
+    @property
+    def refuses(self) -> bool:
+        """What leaves the world is refused; while a module is loaded it is not, as libraries look around then."""
+        ...
 
     def wall(self) -> int:
         """Nanoseconds since 1970."""
@@ -61,6 +77,7 @@ _owner = 0
 _users = 0
 _undo: list[Callable[[], object]] = []
 _replaced: dict[int, tuple[object, object]] = {}
+_also_refused: dict[tuple[str, str], None] = {}
 
 
 def enter(surroundings: Surroundings | None) -> Surroundings | None:
@@ -95,7 +112,10 @@ def installed(modules: Iterable[ModuleType] = ()) -> Iterator[None]:
 
 
 def adopt(module: ModuleType) -> None:
-    """Replace what `module` took from the standard library by name (`from time import sleep`)."""
+    """Replace what `module` took from the standard library by name (`from time import sleep`), if anything is
+    replaced at present."""
+    if _undo:
+        _refuse_loaded()
     for name, value in list(vars(module).items()):
         original, replacement = _replaced.get(id(value), (None, None))
         if original is value and replacement is not None:
@@ -156,6 +176,30 @@ def _at_present(real: Callable[..., Any]) -> Callable[..., Any]:
     return at_present
 
 
+def _of_clock(real: Callable[[int], Any], scale: Callable[[int], Any]) -> Callable[[int], Any]:
+    def of_clock(clk_id: int) -> Any:
+        here = _here()
+        if here is None:
+            return real(clk_id)
+        return scale(here.wall() if clk_id in _WALL_CLOCKS else here.monotonic())
+
+    return of_clock
+
+
+_WALL_CLOCKS = {getattr(time, name) for name in ("CLOCK_REALTIME", "CLOCK_TAI") if hasattr(time, name)}
+
+
+def _times(real: Callable[[], os.times_result]) -> Callable[[], os.times_result]:
+    def times() -> os.times_result:
+        here = _here()
+        if here is None:
+            return real()
+        passed = here.monotonic() / _NS
+        return os.times_result((passed, 0.0, 0.0, 0.0, passed))
+
+    return times
+
+
 def _strftime(real: Callable[..., str]) -> Callable[..., str]:
     to_utc = time.gmtime
 
@@ -164,9 +208,6 @@ def _strftime(real: Callable[..., str]) -> Callable[..., str]:
         return real(format, *moment) if here is None or moment else real(format, to_utc(here.wall() / _NS))
 
     return strftime
-
-
-
 
 
 class _Same(type):
@@ -284,39 +325,73 @@ def _uuid4(real: Callable[[], uuid.UUID]) -> Callable[[], uuid.UUID]:
 
 # -- the outside -------------------------------------------------------------------------------------------------------
 
-_THREAD = (
-    "a thread cannot be started in the simulator: make the function `async def`, or call it directly; how long it "
-    "takes is said by `service` in the scenario"
-)
-_SOCKET = (
-    "a socket cannot be opened in the simulator: reach other servers with `self.call`, and put the outside world "
-    "behind a server of its own that the scenario replaces"
-)
-_PROCESS = (
-    "a process cannot be started in the simulator: call the work directly; how long it takes is said by `service` in "
-    "the scenario"
-)
-
-_REFUSED = (
-    ("threading", "Thread.start", _THREAD),
-    ("_thread", "start_new_thread", _THREAD),
-    ("socket", "socket.__init__", _SOCKET),
-    ("subprocess", "Popen.__init__", _PROCESS),
-    ("os", "fork", _PROCESS),
-    ("os", "forkpty", _PROCESS),
-    ("os", "system", _PROCESS),
-    ("os", "posix_spawn", _PROCESS),
-    ("os", "posix_spawnp", _PROCESS),
-)
-
-
 def _refuse(real: Callable[..., Any], reason: str) -> Callable[..., Any]:
     def refused(*args: Any, **kwargs: Any) -> Any:
-        if _here() is not None:
+        here = _here()
+        if here is not None and here.refuses:
             raise HarnessError(reason)
         return real(*args, **kwargs)
 
     return refused
+
+
+def _own(real: Callable[[], Any], read: Callable[[Surroundings], Any]) -> Callable[[], Any]:
+    """A fact about the process or its machine."""
+
+    def fact() -> Any:
+        here = _here()
+        return real() if here is None else read(here)
+
+    return fact
+
+
+def _kill(real: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def kill(pid: int, number: int) -> None:
+        here = _here()
+        if here is None:
+            real(pid, number)
+        elif pid != here.pid:
+            raise HarnessError(OTHER_PROCESS)
+        elif number:
+            here.exit()
+
+    return kill
+
+
+def _wait(real: Callable[..., bool]) -> Callable[..., bool]:
+    """`Condition.wait`, on which events, semaphores, barriers, queues and futures of threads wait.
+
+    Simulated time passes up to the limit, even where somebody notifies earlier: what counts is that they did.
+    """
+
+    def wait(self: Any, timeout: float | None = None) -> bool:
+        here = _here()
+        if here is None or not here.refuses:
+            return real(self, timeout)
+        if timeout is None:
+            raise HarnessError(WAIT)
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        held = self._release_save()
+        try:
+            here.pause(max(0, round(timeout * _NS)))
+        finally:
+            self._acquire_restore(held)
+        if waiter.acquire(blocking=False):
+            return True
+        self._waiters.remove(waiter)
+        return False
+
+    return wait
+
+
+def _in_order(real: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def listdir(*args: Any, **kwargs: Any) -> list[Any]:
+        found = real(*args, **kwargs)
+        return found if _here() is None else sorted(found)
+
+    return listdir
 
 
 def _exit(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -342,6 +417,11 @@ def _install() -> None:
         replacement = _at_present(getattr(time, name))
         _replace(time, name, replacement)
     _replace(time, "strftime", _strftime(time.strftime))
+    if hasattr(time, "clock_gettime"):
+        _replace(time, "clock_gettime", _of_clock(time.clock_gettime, lambda ns: ns / _NS))
+        _replace(time, "clock_gettime_ns", _of_clock(time.clock_gettime_ns, lambda ns: ns))
+    _replace(os, "times", _times(os.times))
+    _local_time_is_utc()
     _replace(datetime_module, "datetime", _Datetime)
     _replace(datetime_module, "date", _Date)
     for real in _STANDS_FOR.values():
@@ -359,13 +439,50 @@ def _install() -> None:
     _replace(uuid, "uuid4", _uuid4(uuid.uuid4))
     _replace(os, "_exit", _exit(os._exit))
     _replace(os, "abort", _exit(os.abort))
-    for module_name, path, reason in _REFUSED:
-        holder: Any = import_module(module_name)
-        *owners, name = path.split(".")
-        for owner in owners:
-            holder = getattr(holder, owner)
-        if hasattr(holder, name):
-            _replace(holder, name, _refuse(getattr(holder, name), reason))
+    _replace(os, "kill", _kill(os.kill))
+    _replace(os, "listdir", _in_order(os.listdir))
+    _replace(os, "getpid", _own(os.getpid, lambda here: here.pid))
+    _replace(os, "getppid", _own(os.getppid, lambda here: 1))
+    _replace(threading, "get_native_id", _own(threading.get_native_id, lambda here: here.pid))
+    _replace(uuid, "getnode", _own(uuid.getnode, lambda here: here.pid))
+    sockets: Any = import_module("socket")  # by name: this floor opens none, and a test sees to that
+    _replace(sockets, "gethostname", _own(sockets.gethostname, lambda here: here.place))
+    _replace(threading.Condition, "wait", _wait(threading.Condition.wait))
+    for module_name, path, reason in REFUSED:
+        _refuse_in(import_module(module_name), path, reason)
+    _refuse_loaded()
+
+
+def _refuse_loaded() -> None:
+    for module_name, path, reason in REFUSED_IF_LOADED:
+        if module_name in sys.modules and (module_name, path) not in _also_refused:
+            _also_refused[module_name, path] = None
+            _undo.append(partial(_also_refused.pop, (module_name, path), None))
+            _refuse_in(sys.modules[module_name], path, reason)
+
+
+def _refuse_in(holder: Any, path: str, reason: str) -> None:
+    *owners, name = path.split(".")
+    for owner in owners:
+        holder = getattr(holder, owner)
+    if hasattr(holder, name):
+        _replace(holder, name, _refuse(getattr(holder, name), reason))
+
+
+def _local_time_is_utc() -> None:
+    before = os.environ.get("TZ")
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop("TZ", None)
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+    # Naive datetimes ask the C library, where no wrapper reaches.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    _undo.append(restore)
 
 
 def _replace(holder: Any, name: str, replacement: object) -> None:

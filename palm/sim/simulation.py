@@ -11,11 +11,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from palm.errors import BadRequest, HarnessError, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
+from palm.runtime.functions import Function
 from palm.sim import sandbox
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
@@ -28,6 +29,10 @@ from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.steps import Script
+from palm.sim.still import Still
+
+if TYPE_CHECKING:
+    from palm.sim.report.film import Film
 
 NS = 1_000_000_000
 TAIL = 2 * NS
@@ -50,10 +55,21 @@ class Result:
     history: History
 
 
-def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = None) -> Result:
-    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails."""
+def run(
+    scenario: Scenario,
+    seed: int,
+    *,
+    trace: Callable[[str], None] | None = None,
+    wrap: Callable[[str, Function], Function] | None = None,
+    film: Film | None = None,
+) -> Result:
+    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails.
+
+    `trace` is given each frame as a line of JSON; `wrap` is put around each instance's functions;
+    `film` keeps what a report shows.
+    """
     with sandbox.installed():
-        running = _Run(scenario, seed, trace)
+        running = _Run(scenario, seed, trace, wrap, film)
         try:
             return running.run()
         finally:
@@ -61,13 +77,23 @@ def run(scenario: Scenario, seed: int, *, trace: Callable[[str], None] | None = 
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, trace: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        trace: Callable[[str], None] | None,
+        wrap: Callable[[str, Function], Function] | None,
+        film: Film | None,
+    ) -> None:
         lease = scenario.world.registry.lease
         self._scenario = scenario
         self._seed = seed
         self._cluster = Cluster(seed, ttl_s=lease.ttl_ns // NS, renew=lease.renew_ns)
         self._kernel = self._cluster.world.kernel
         self._kernel.trace.sink = trace
+        if wrap is not None:
+            self._cluster.wrap = wrap
+        self._film = self._cluster.world.network.observer = film
         self._build_network()
         self._build_servers()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
@@ -76,6 +102,7 @@ class _Run:
             Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
             for job in scenario.load
         ]
+        self._script.cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
@@ -86,7 +113,7 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = _load_class(block, self._scenario.name)
+            make = _load_class(block, self._scenario.name, self._seed)
             try:
                 self._cluster.add_server(
                     ServerSpec(
@@ -141,13 +168,15 @@ class _Run:
         for load in self._loads:
             load.note_ledger()
         history = History(
-            entries=self._cluster.recorder.entries,
+            entries=tuple(self._cluster.recorder.entries),  # closing the world writes on
             end_ns=self._kernel.now,
             active=self._script.intervals(),
             touched=self._script.touched(),
             counts={load.job.id: load.ledger for load in self._loads},
             left_open=self._cluster.left_open(),
         )
+        if self._film is not None:
+            self._film.finish(self._cluster, self._script)
         checks = tuple(judge(self._scenario, history))
         ledgers = [load.ledger for load in self._loads]
         return Result(
@@ -182,7 +211,7 @@ def _options(name: str, block: ServerBlock) -> dict[str, int]:
     return {option: value for option, value in block.options.items() if isinstance(value, int)}
 
 
-def _load_class(block: ServerBlock, scenario: str) -> Callable[[], object]:
+def _load_class(block: ServerBlock, scenario: str, seed: int) -> Callable[[], object]:
     """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
     path: Path = block.run.file
     module_name = f"palm_scenario_{path.stem}"
@@ -190,10 +219,13 @@ def _load_class(block: ServerBlock, scenario: str) -> Callable[[], object]:
     assert spec is not None and spec.loader is not None, "the loader has found the file"
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    before = sandbox.enter(Still(seed, module_name, refuses=False))
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is shown as one error
         raise ScenarioError(f"{scenario}: {path} does not load: {type(error).__name__}: {error}") from error
+    finally:
+        sandbox.enter(before)
     sandbox.adopt(module)
     found: Callable[[], object] | None = getattr(module, block.run.class_name, None)
     if not callable(found):

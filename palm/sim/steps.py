@@ -43,6 +43,8 @@ class Script:
         self._counts: dict[str, int] = {}
         self._frozen: dict[str, list[Instance]] = {}
         self._undo: dict[str, Callable[[], None]] = {}
+        self.cancel: Callable[[str], int] = lambda job: 0
+        """Cancels that job; how many of its messages had not ended."""
 
     def begin(self) -> None:
         self._cluster.recorder.notice = self._notice
@@ -74,6 +76,10 @@ class Script:
         for step, rule in self._rules.items():
             counts[step] = rule.bitten
         return counts
+
+    def subjects(self) -> dict[str, tuple[str, ...]]:
+        """By step: the instances that it was done to."""
+        return {step: tuple(instance.name for instance in who) for step, who in self._subjects.items()}
 
     # -- triggers -----------------------------------------------------------------------------------------------------
 
@@ -117,6 +123,13 @@ class Script:
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up)
                 for instance in who:
                     self._cluster.crash(instance)
+            case actions.Drain():
+                who = self._who(step, action.who, subjects)
+                self._touched[step.id] = sum(1 for instance in who if instance.is_up and not instance.leaves)
+                for instance in who:
+                    self._cluster.drain(instance)
+            case actions.Cancel():
+                self._touched[step.id] = self.cancel(action.job)
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:

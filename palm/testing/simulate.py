@@ -9,8 +9,9 @@ simulated.
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Callable, Self, Sequence
 
 from palm.client import Client
@@ -38,9 +39,11 @@ class Simulation:
         self.cluster.world.network.add_host(CLIENT_PLACE)
         self._clients: list[Client] = []
         self._stack = ExitStack()
+        self._modules: dict[str, ModuleType] = {}
+        """Where the servers' code stands: what it took by name (`from time import sleep`) is simulated as well."""
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(sandbox.installed())
+        self._stack.enter_context(sandbox.installed(self._modules.values()))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -69,6 +72,10 @@ class Simulation:
         message takes (seconds, or a distribution from `palm.sim.draws`): the simulator cannot measure user code.
         """
         service = Fixed(round(service_s * NS)) if isinstance(service_s, int | float) else service_s
+        module = sys.modules.get(getattr(server, "__module__", None) or "")
+        if module is not None:
+            self._modules[module.__name__] = module
+            sandbox.adopt(module)
         places = [f"{name}[{index}]" for index in range(instances)]
         for place in places:
             self.cluster.world.network.add_host(place)

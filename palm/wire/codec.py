@@ -437,5 +437,3 @@ def _cut(text: str, limit: int) -> str:
         return raw.decode("utf-8")
     half = limit // 2 - 16
     return raw[:half].decode("utf-8", "ignore") + "\n[... cut ...]\n" + raw[-half:].decode("utf-8", "ignore")
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palm.core.message import Control as ControlWord
-from palm.core.message import Exposed, Hello, Over, Peer, Ping, Pong, Pull, Refused, Welcome
+from palm.core.message import Exposed, Hello, Leave, Over, Peer, Ping, Pong, Pull, Refused, Welcome
 from palm.errors import BadFrame
 from palm.wire import palm_pb2 as pb
 from palm.wire.frame import Body, pack
@@ -32,6 +32,8 @@ def encode_control(word: ControlWord) -> bytes:
             body = pb.Control(over=pb.Over(incarnation=word.incarnation, pipeline=str(word.number)))
         case Pull():
             body = pb.Control(pull=pb.Pull(**word._asdict()))
+        case Leave():
+            body = pb.Control(leave=pb.Leave())
         case Exposed():
             body = pb.Control(
                 exposed=pb.Exposed(
@@ -82,7 +84,9 @@ def decode_control(raw: bytes) -> ControlWord:
                 raise BadFrame("a refusal for a reason that this release does not know") from error
             return Refused(why, control.refused.text[:_LONGEST_TEXT])
         case "pull":
-            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT))
+            return Pull(control.pull.term, min(control.pull.credit, _MOST_CREDIT), control.pull.has)
+        case "leave":
+            return Leave()
         case "over":
             return Over(control.over.incarnation, _job_number(control.over.pipeline))
         case "exposed":

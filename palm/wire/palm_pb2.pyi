@@ -190,7 +190,7 @@ class Failure(_message.Message):
     def __init__(self, reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., remote_traceback: _Optional[str] = ..., server: _Optional[str] = ..., function: _Optional[str] = ..., instance: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Control(_message.Message):
-    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull", "exposed")
+    __slots__ = ("hello", "welcome", "refused", "ping", "pong", "over", "pull", "exposed", "leave")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,7 @@ class Control(_message.Message):
     OVER_FIELD_NUMBER: _ClassVar[int]
     PULL_FIELD_NUMBER: _ClassVar[int]
     EXPOSED_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     refused: Refused
@@ -207,7 +208,8 @@ class Control(_message.Message):
     over: Over
     pull: Pull
     exposed: Exposed
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., exposed: _Optional[_Union[Exposed, _Mapping]] = ...) -> None: ...
+    leave: Leave
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., over: _Optional[_Union[Over, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., exposed: _Optional[_Union[Exposed, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("version", "expects", "cluster", "name")
@@ -246,12 +248,18 @@ class Refused(_message.Message):
     def __init__(self, why: _Optional[_Union[Refused.Why, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Pull(_message.Message):
-    __slots__ = ("term", "credit")
+    __slots__ = ("term", "credit", "has")
     TERM_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
+    HAS_FIELD_NUMBER: _ClassVar[int]
     term: int
     credit: int
-    def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ...) -> None: ...
+    has: int
+    def __init__(self, term: _Optional[int] = ..., credit: _Optional[int] = ..., has: _Optional[int] = ...) -> None: ...
+
+class Leave(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Exposed(_message.Message):
     __slots__ = ("incarnation", "pipeline", "server", "instance", "sequence", "suspect")

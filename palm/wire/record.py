@@ -36,6 +36,11 @@ def leader_key(cluster: str, server: str) -> str:
     return f"/palm/{cluster}/leaders/{server}"
 
 
+def kind_key(cluster: str, server: str) -> str:
+    """Holds the kind of all instances of a server. Written with each of their records, under the same lease."""
+    return f"/palm/{cluster}/kinds/{server}"
+
+
 def client_key(cluster: str, peer: Peer) -> str:
     return f"/palm/{cluster}/clients/{peer}"
 
@@ -55,6 +60,12 @@ def encode_instance(instance: Instance) -> bytes:
     }
     if instance.role:
         record |= {"role": instance.role, "term": instance.term}
+    if instance.once:
+        record |= {"once": list(instance.once)}
+    if instance.join:
+        record["join"] = instance.join
+    if instance.outputs:
+        record["outputs"] = {function: list(names) for function, names in instance.outputs}
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -82,6 +93,9 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
             term=_term(record.get("term", 0)),
+            once=tuple(record.get("once", ())),
+            join=str(record.get("join", "")),
+            outputs=_outputs(record.get("outputs", {})),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
@@ -90,6 +104,8 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     if not is_peer(instance.peer):
         return None
     if not isinstance(record["functions"], list) or not all(map(is_name, instance.functions)):
+        return None
+    if not isinstance(record.get("once", []), list) or not all(map(is_name, instance.once)):
         return None
     if not isinstance(instance.address, str) or _ADDRESS.fullmatch(instance.address) is None:
         return None
@@ -101,6 +117,14 @@ def _term(said: object) -> int:
     if not isinstance(said, int) or not 0 <= said < 2**63:
         raise ValueError(f"{said!r:.80} is no term")
     return said
+
+
+def _outputs(said: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Raises ValueError where names are no names."""
+    outputs = tuple((function, tuple(names)) for function, names in said.items())
+    if not all(is_name(function) and all(map(is_name, names)) for function, names in outputs):
+        raise ValueError(f"{said!r:.200} are no outputs")
+    return outputs
 
 
 def _role(said: object) -> Role:

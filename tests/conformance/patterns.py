@@ -1,5 +1,5 @@
-"""What many results, branches and joins mean: checks on any client, whose cluster has `work`, `split` and `crew` twice,
-`zipped`, `ended` and `ordered` once."""
+"""What many results, branches and joins mean: checks on any client, whose cluster has `work`, `split`, `crew`
+and `parts` twice, `skipping`, `showing`, `hanging`, `zipped`, `ended` and `ordered` once."""
 
 from __future__ import annotations
 
@@ -91,10 +91,13 @@ def an_ordered_sink_sees_messages_in_order(client: Client) -> None:
 
 
 def a_route_that_cannot_work_is_refused_before_its_first_message(client: Client) -> None:
-    """Branches behind what is no source, and branches that never join."""
+    """Branches behind what is no source, or that never join; an ordered sink in one; others than are declared."""
     for route, said in (
         (["work.tag", [["work.tag"], ["work.odd"]]], "branches begin behind work.tag, which is a RegisteredServer"),
         (["split.copy", [["work.tag"], ["work.odd"]], "work.tag"], "branches never join: they meet in work.tag"),
+        (["split.copy", [["work.tag"], ["ordered.each", "work.tag"]]], "ordered.each joins in order, but stands in a"),
+        (["split.sort", {"odd": ["work.tag"], "evn": ["work.tag"]}], "the route has a branch 'evn' .did you mean"),
+        (["split.sort", {"odd": ["work.tag"], "x": ["work.tag"]}], "split.sort names its outputs odd, even"),
     ):
         job = client.job(NUMBERS, route)
         with pytest.raises(BadRequest, match=said):
@@ -125,6 +128,57 @@ def workers_of_a_butterfly_may_have_many_results_or_none(client: Client) -> None
     assert list(client.map([b"1", b"2", b"3"], route, ordered=True)) == [b"1t", b"2.0", b"2.1", b"3t"]
 
 
+def a_message_is_taken_apart_and_gathered_in_order(client: Client) -> None:
+    """Its parts run on any worker; what gather makes of them goes on: one result, several, or none."""
+    messages = [b" ".join(b"%d" % part for part in range(number + 1)) for number in range(40)]
+    job = client.job(messages, ["work.tag", "parts.tag", "work.tag"], ordered=True)
+    assert list(client.submit()) == [b"t ".join((one + b"t").split()) + b"tt" for one in messages]
+    assert tuple(job.ledger) == (40, 40, 0, 0, 0, 0)
+    results = list(client.map([b"many a b", b"c d", b"many e"], "parts.tag", ordered=True))
+    assert results == [b"at", b"bt", b"ct dt", b"et"]
+    assert list(client.map([b"2", b"3 4 5"], "parts.odd", ordered=True)) == [b"3 - 5"]
+
+
+def parts_of_parts_are_gathered_each_by_itself(client: Client) -> None:
+    """A message that was split before; a part sees its number, also where it is alone; branches behind gather."""
+    job = client.job([b"2", b"3"], ["work.count", "parts.where"], ordered=True)
+    assert list(client.submit(job)) == [b"0"] * 5
+    assert list(client.map([b"a b c"], "parts.where")) == [b"0 1 2"]
+    assert sorted(client.map([b"a b"], ["parts.tag", [["work.tag"], ["work.none"]]])) == [b"at btt"]
+
+
+def a_part_that_fails_counts_as_the_server_says(client: Client) -> None:
+    """It fails the message, naming its number; or it is skipped; or gather sees why it failed."""
+    job = client.job([b"1 x 3", b"5"], "parts.odd", ordered=True, errors="yield")
+    failed, delivered = list(client.submit(job))
+    assert isinstance(failed, HandlerFailed) and failed.kind == "ValueError" and failed.text.startswith("part 1 of 3: ")
+    assert (failed.function, delivered) == ("odd", b"5")
+    assert list(client.map([b"1 x 3", b"2 x"], "skipping.odd", ordered=True)) == [b"1 3"]
+    assert list(client.map([b"1 x 2", b"x"], "showing.odd", ordered=True)) == [b"1 <1 ValueError> -", b"<0 ValueError>"]
+    with pytest.raises(HandlerFailed, match="part 0 of 2: "):
+        client.call("skipping.odd", b"x y")
+
+
+def parts_that_hang_cost_their_time_and_no_more(client: Client) -> None:
+    """Gather goes on without them; more of them than run beside each other at one time leave room for others."""
+    job = client.job([b"x hang"] * 300, "hanging.hang", window=300)
+    assert set(client.submit(job)) <= {b"x <1 PartTimedOut>", b"<0 PartTimedOut> <1 PartTimedOut>"}
+    assert tuple(job.ledger) == (300, 300, 0, 0, 0, 0)
+    assert client.call("hanging.hang", b"a b") == b"a b"
+
+
+def what_scatter_or_gather_does_wrong_fails_its_message(client: Client) -> None:
+    """By name; the others are delivered."""
+    messages = [b"ok", b"raise", b"", b"boom!", b"ok"]
+    ok, raised, none, gather, other = client.map(messages, "parts.tag", ordered=True, errors="yield")
+    assert (ok, other) == (b"okt", b"okt")
+    assert (raised.function, raised.kind, raised.text) == ("scatter", "ValueError", "in scatter")
+    assert none.function == "scatter" and "gave no parts for message 2 of job" in none.text
+    assert (gather.function, gather.kind, gather.text) == ("gather", "ValueError", "in gather")
+    with pytest.raises(HandlerFailed, match="part 0 of 1: .*gave 2 results for one part"):
+        client.call("parts.many", b"x")
+
+
 CHECKS: list[Check] = [
     many_results_come_in_the_order_of_their_paths,
     results_without_order_are_all_there,
@@ -138,4 +192,9 @@ CHECKS: list[Check] = [
     a_route_that_cannot_work_is_refused_before_its_first_message,
     a_handler_sees_its_message,
     workers_of_a_butterfly_may_have_many_results_or_none,
+    a_message_is_taken_apart_and_gathered_in_order,
+    parts_of_parts_are_gathered_each_by_itself,
+    a_part_that_fails_counts_as_the_server_says,
+    parts_that_hang_cost_their_time_and_no_more,
+    what_scatter_or_gather_does_wrong_fails_its_message,
 ]

@@ -11,11 +11,15 @@ from tests.conformance.patterns import CHECKS, Check
 from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
+TWICE = ("Work", "Split", "Crew", "Parts")
+ONCE = ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered")
+
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Cluster]:
     with cluster() as made:
-        for name, count in (("Work", 2), ("Split", 2), ("Crew", 2), ("Zipped", 1), ("Ended", 1), ("Ordered", 1)):
+        for name in TWICE + ONCE:
+            count = 2 if name in TWICE else 1
             for _ in range(count):
                 made.serve("--name", name.lower(), script=f"{patterns.__file__}:{name}")
         yield made

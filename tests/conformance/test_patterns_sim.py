@@ -16,6 +16,7 @@ def test_patterns_in_the_simulator(check: Check) -> None:
     with simulate(patterns.Work, name="work", instances=2, seed=5, service_s=0.001) as sim:
         sim.serve(patterns.Split, name="split", instances=2)
         sim.serve(patterns.Crew, name="crew", instances=3)
-        for make in (patterns.Zipped, patterns.Ended, patterns.Ordered):
-            sim.serve(make, name=make.__name__.lower())
+        sim.serve(patterns.Parts, name="parts", instances=3)
+        for name in ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered"):
+            sim.serve(getattr(patterns, name), name=name.lower())
         check(sim.client(timeout=60))

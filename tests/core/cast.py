@@ -25,10 +25,16 @@ def peer_of(server: str, index: int = 0) -> Peer:
 
 
 def instance_of(
-    server: str, index: int = 0, *, functions: tuple[str, ...] = ("f", "g"), draining: bool = False
+    server: str,
+    index: int = 0,
+    *,
+    functions: tuple[str, ...] = ("f", "g"),
+    draining: bool = False,
+    once: tuple[str, ...] = (),
 ) -> Instance:
     peer = peer_of(server, index)
-    return Instance(server=server, peer=peer, address=f"sim://{peer}:1", functions=functions, draining=draining)
+    address = f"sim://{peer}:1"
+    return Instance(server=server, peer=peer, address=address, functions=functions, draining=draining, once=once)
 
 
 def batch_of(

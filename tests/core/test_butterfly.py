@@ -7,7 +7,9 @@ from dataclasses import replace
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Dial, Invoke, Send, Stand
 from palm.core.event import Deposed, Elected, Finished, Heard, InstanceDown, InstanceUp, Received
-from palm.core.message import Header, Hello, Instance, Leg, Peer, Pull, Role, Split, Status
+from palm.core.message import Header, Hello, Instance, Leg, Over, Payload, Peer, Pull, Role, Split, Status, Task
+from palm.core.route import parse_route
+from palm.core.scatter import Policy
 from palm.core.share import Part, Step
 from palm.testing.harness import NS, Harness, finished
 from tests.core.cast import CLIENT, FIRST, JOB, batch_of, instance_of, peer_of, upper
@@ -22,8 +24,8 @@ class Instanced(Harness):
 
     node: ButterflyNode
 
-    def __init__(self) -> None:
-        super().__init__(ButterflyNode(peer=ME, server="one", functions=("f", "g")))
+    def __init__(self, scatter: Policy | None = None) -> None:
+        super().__init__(ButterflyNode(peer=ME, server="one", functions=("f", "g"), scatter=scatter))
         self.post(Heard(CLIENT, Hello(1, ME, "palm", "x")))
 
     def elect(self, term: int = 5, seconds: float = 1_000) -> None:
@@ -89,6 +91,19 @@ def test_a_leader_with_a_worker_hands_out_what_it_asks_for_and_runs_nothing():
     node.receive(0, header=PLAIN.on(Leg.FROM_WORKER, 5), peer=WORKER)
     assert node.answers() == [(0, Status.OK)]
     assert node.legs()[1:] == [(WORKER, Leg.TO_WORKER, 5, [2])]
+
+
+def test_a_leader_answers_itself_what_is_built_in():
+    """It is the leader that is asked, and its workers may be busy; nothing of its credit is used up."""
+    node = Instanced()
+    node.elect(term=5)
+    node.hire(credit=1)
+    node.receive(0)
+    node.forget()
+    node.receive(0, header=Header(JOB._replace(number=7), parse_route("one._stats"), 0))
+    assert node.legs() == [] and node.invoked() == [0]
+    node.run()
+    assert node.answers() == [(0, Status.OK)]
 
 
 def test_an_answer_of_another_term_or_of_nobody_s_message_is_dropped():
@@ -279,3 +294,156 @@ def test_a_worker_hands_many_results_to_its_leader_as_they_are():
     node.post(Finished(node.of(Invoke)[0].ticket, [0], [split], [Status.MANY]))
     node.receive(0, header=leg, peer=LEADER)
     assert [(item.payload, item.status) for item in node.sent_to(LEADER)] == [(split, Status.MANY)] * 2
+
+
+def test_what_a_lone_leader_runs_has_another_number_in_each_term():
+    """So that what two executions make of a message is never taken for one."""
+    node = Instanced()
+    for term in (5, 9):
+        node.elect(term=term)
+        node.receive(0)
+        node.post(Deposed())
+    first, second = node.of(Invoke)
+    assert first.ticket != second.ticket
+
+
+# -- scatter and gather -----------------------------------------------------------------------------------------------
+
+MANY = Split(77, ((0, b"a"), (0, b"b")))
+FIRST_PART, SECOND_PART = (Part(0, (Step(0, 77, place, 2),)) for place in (0, 1))
+
+
+def told(node: Instanced, task: Task, *sequences: int, payloads: list[Payload], many: bool = False) -> None:
+    """The worker answers a task."""
+    header = PLAIN.doing(task, sequences[0]).on(Leg.FROM_WORKER, 5)
+    statuses: list[int] | None = [Status.MANY] * len(sequences) if many else None
+    node.post(Received(WORKER, batch_of(*sequences, header=header, payloads=payloads, statuses=statuses)))
+
+
+def asked(node: Instanced) -> list[tuple[int, list[int]]]:
+    """What the worker was asked to do."""
+    return [(send.batch.header.task, send.batch.sequences) for send in node.of(Send) if send.peer == WORKER]
+
+
+def scattering(policy: Policy = Policy()) -> Instanced:
+    """A leader with a worker that has scattered message 0."""
+    node = Instanced(policy)
+    node.elect(term=5)
+    node.hire(credit=4)
+    node.receive(0)
+    told(node, Task.SCATTER, 0, payloads=[MANY], many=True)
+    return node
+
+
+def test_a_leader_has_its_workers_scatter_run_parts_and_gather():
+    """It runs no user code itself; the client gets what gather made."""
+    node = scattering()
+    told(node, Task.PART, SECOND_PART, payloads=[b"B"])
+    told(node, Task.PART, FIRST_PART, payloads=[b"A"])
+    told(node, Task.GATHER, 0, payloads=[b"AB"])
+    assert asked(node) == [(Task.SCATTER, [0]), (Task.PART, [FIRST_PART, SECOND_PART]), (Task.GATHER, [0])]
+    assert node.of(Send)[2].batch.payloads == [(b"A", b"B")]
+    assert [(item.sequence, item.payload) for item in node.sent_to(CLIENT)] == [(0, b"AB")]
+    assert (node.invoked(), node.node.in_flight) == ([], 0)
+
+
+def test_a_lone_leader_scatters_and_gathers_by_itself():
+    """One task after another, where its functions run."""
+    node = Instanced(Policy())
+    node.elect(term=5)
+    node.receive(0)
+    for outcome in (MANY, b"A", b"AB"):
+        invoke = node.of(Invoke)[-1]
+        many = isinstance(outcome, Split)
+        items = invoke.batch.sequences
+        statuses: list[int] | None = [Status.MANY] if many else None
+        node.post(Finished(invoke.ticket, items, [outcome] * len(items), statuses))
+    assert [invoke.batch.header.task for invoke in node.of(Invoke)] == [Task.SCATTER, Task.PART, Task.GATHER]
+    assert node.answers() == [(0, Status.OK)]
+
+
+def test_a_part_of_a_lost_worker_goes_to_another_one():
+    """The message does not notice."""
+    node = scattering()
+    node.post(InstanceDown("one", WORKER))
+    node.hire(credit=4)
+    told(node, Task.PART, FIRST_PART, payloads=[b"A"])
+    told(node, Task.PART, SECOND_PART, payloads=[b"B"])
+    assert asked(node)[-1] == (Task.GATHER, [0])
+
+
+def test_the_parts_of_a_message_asked_for_again_are_asked_for_again():
+    """Those that are missing, of the worker that has them."""
+    node = scattering()
+    told(node, Task.PART, FIRST_PART, payloads=[b"A"])
+    node.forget()
+    for _ in range(10):
+        node.advance(0.5)
+        node.post(Heard(WORKER, Pull(5, 4, 1)))
+    node.receive(0)
+    assert asked(node) == [(Task.PART, [SECOND_PART])]
+
+
+def test_a_silent_part_costs_its_time_and_a_late_one_is_dropped():
+    """Gather gets the other; what comes later is stale."""
+    node = scattering(Policy(partial="skip", part_deadline=NS))
+    told(node, Task.PART, FIRST_PART, payloads=[b"A"])
+    node.advance(0.9)
+    assert asked(node)[-1][0] == Task.PART
+    node.advance(0.1)
+    assert asked(node)[-1] == (Task.GATHER, [0])
+    stale = node.node.server.counters.stale
+    told(node, Task.PART, SECOND_PART, payloads=[b"B"])
+    told(node, Task.GATHER, 0, payloads=[b"A"])
+    assert node.node.server.counters.stale == stale + 1
+    assert node.answers() == [(0, Status.OK)]
+
+
+def test_a_worker_that_has_lost_what_is_needless_is_free_again():
+    """Its own word says so: nobody asks for that part any more."""
+    node = scattering(Policy(partial="skip", part_deadline=NS))
+    node.post(Heard(WORKER, Pull(5, 1, 2)))
+    told(node, Task.PART, FIRST_PART, payloads=[b"A"])
+    node.advance(1)
+    assert asked(node)[-1][0] == Task.PART, "the worker has its one message"
+    for _ in range(4):
+        node.advance(0.5)
+        node.post(Heard(WORKER, Pull(5, 1, 0)))
+    assert asked(node)[-1] == (Task.GATHER, [0])
+
+
+def test_a_leader_that_steps_down_forgets_what_is_half_done():
+    """It says nothing of it; what was not begun it gives back."""
+    node = scattering()
+    node.post(Heard(WORKER, Pull(5, 0, 0)))
+    node.receive(1)
+    node.forget()
+    node.post(Deposed())
+    assert node.answers() == [(1, Status.BUSY)]
+    assert node.node.in_flight == 0
+    node.elect(term=9)
+    node.receive(0)
+    assert node.node.in_flight == 1, "it is taken anew"
+
+
+def test_a_worker_remembers_each_task_by_itself():
+    """Of one message it may have scattered, run a part, and gathered; each is answered from memory when asked again."""
+    node = Instanced()
+    node.mate(LEADER, "leader", 5)
+    for task, item in ((Task.SCATTER, 0), (Task.PART, FIRST_PART), (Task.GATHER, 0), (Task.RUN, 0)):
+        header = PLAIN.doing(task, item).on(Leg.TO_WORKER, 5)
+        node.forget()
+        node.post(Received(LEADER, batch_of(item, header=header)))
+        node.run()
+        node.post(Received(LEADER, batch_of(item, header=header)))
+        assert node.invoked() == [item]
+        assert [(send.batch.header.task, send.batch.sequences) for send in node.of(Send)] == [(task, [item])] * 2
+
+
+def test_a_job_that_is_over_leaves_nothing_open():
+    """Whatever its messages waited for."""
+    node = scattering()
+    node.post(Heard(CLIENT, Over(JOB.incarnation, JOB.number)))
+    assert node.node.in_flight == 0 and node.node.held() == []
+    assert node.node.lead is not None and node.node.lead.scatter is not None
+    assert len(node.node.lead.scatter) == 0 and not node.node.lead.dispatch.waiting

@@ -6,13 +6,13 @@ import pytest
 
 from palm.core.client import MAX_ATTEMPTS, MAX_DEATHS
 from palm.core.effect import Deliver, Demand, Dial, Ended, Follow, Ready, Send
-from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, SourceEnded, Taken
-from palm.core.message import Exposed, Failure, Over, Ping, Pong, Refused, Status
+from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, Received, SourceEnded, Taken
+from palm.core.message import Buried, Exposed, Failure, Over, Ping, Pong, Refused, Status
 from palm.core.window import LEAST
 from palm.errors import NoSuchFunction
 from palm.observe.ledger import Ledger
 from palm.testing.harness import NS, Item
-from tests.core.cast import Client, instance_of, peer_of
+from tests.core.cast import Client, batch_of, instance_of, peer_of
 
 ONE, TWO = peer_of("one"), peer_of("two")
 S = NS
@@ -260,7 +260,8 @@ def test_a_message_that_idle_instances_never_answer_is_dead_lettered() -> None:
     client.alive(60, ONE)
     [(sequence, failure, status, _)] = client.delivered()
     assert (sequence, status) == (0, Status.DEAD_LETTERED)
-    assert isinstance(failure, Failure) and "no answer to 12 sendings" in failure.text
+    assert isinstance(failure, Buried) and failure.payload == b"a"
+    assert isinstance(failure.failure, Failure) and "no answer to 12 sendings" in failure.failure.text
     assert client.ledger() == Ledger(sent=1, dead_lettered=1)
 
 
@@ -352,7 +353,8 @@ def test_a_message_that_kills_three_instances_is_dead_lettered_and_the_others_fl
     assert deaths == MAX_DEATHS
     first, (_, failure, status, _), last = sorted(client.delivered())
     assert (first, status, last) == (Item(0, b"r0"), Status.DEAD_LETTERED, Item(2, b"r2"))
-    assert isinstance(failure, Failure) and failure.text.startswith("3 instances of one died while they had this")
+    assert isinstance(failure, Buried) and failure.payload == b"poison" and isinstance(failure.failure, Failure)
+    assert failure.failure.text.startswith("3 instances of one died while they had this")
     assert client.ledger() == Ledger(sent=3, dead_lettered=1, in_flight=2)
 
 
@@ -394,6 +396,18 @@ def test_what_was_with_a_lost_later_stage_is_asked_for_again_at_once() -> None:
     exposed(client, 0, 1)
     [(peer, sequences)] = sent_by_peer(client).items()
     assert sequences == [0] and 0 in before[peer]
+
+
+def test_what_a_drained_first_stage_has_handed_on_is_not_asked_for_again() -> None:
+    """It is with the next stage; where it is not after all, the retry time finds out. Nothing has an unknown fate."""
+    client = two_stages(b"a", b"b", at_most_once=True)
+    for index in (0, 1):
+        client.post(InstanceUp(instance_of("one", index, draining=True)))
+        client.down("one", index)
+    client.up("one", 2)
+    assert client.delivered() == [] and len(client.node.jobs[1].rows) == 2
+    client.answer(0, 1, peer=TWO)
+    assert client.ledger().failed == 0 and len(client.delivered()) == 2
 
 
 def test_what_a_lost_leader_had_is_asked_for_again_and_not_suspected() -> None:
@@ -442,8 +456,9 @@ def test_a_message_that_kills_three_instances_of_a_later_stage_is_dead_lettered_
         client.answer(*[item.sequence for item in client.sent()], peer=TWO)
     ends = {item.sequence: item for item in client.delivered()}
     assert [sequence for sequence, item in ends.items() if item.status] == [7] and not client.node.jobs[1].rows
-    failure = ends[7].payload
-    assert isinstance(failure, Failure) and all(peer_of("two", each) in failure.text for each in range(3))
+    buried = ends[7].payload
+    assert isinstance(buried, Buried) and isinstance(buried.failure, Failure)
+    assert all(peer_of("two", each) in buried.failure.text for each in range(3))
 
 
 def test_what_bounces_goes_elsewhere_at_once() -> None:
@@ -513,6 +528,50 @@ def test_at_most_once_with_a_lost_later_stage_has_an_unknown_fate() -> None:
     client.down("two")
     exposed(client, 0)
     assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+
+def test_a_function_of_the_route_makes_the_job_at_most_once() -> None:
+    """Of any stage, as the registry shows it: also of an instance that comes when the job runs."""
+    client = Client()
+    client.up("one"), client.up("two", once=("g",))
+    client.open(["one.f", "two.g"])
+    client.offer(b"a")
+    [send] = client.of(Send)
+    assert send.batch.header.at_most_once
+    client.down()
+    client.up("one", 1)
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+    client = ready()
+    client.offer(b"a")
+    client.up("one", 1, once=("f",))
+    client.down()
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)]
+
+
+def test_a_second_copy_of_an_answer_that_turned_it_away_is_not_heeded() -> None:
+    """An at-most-once message went to another instance since, which may run it: the attempt tells."""
+    client = ready(instances=3, at_most_once=True)
+    client.offer(b"a")
+    [first] = client.of(Send)
+    client.answer(0, peer=first.peer, statuses=[Status.AWAY], payloads=[b""])
+    client.answer(0, peer=first.peer, statuses=[Status.AWAY], payloads=[b""])
+    assert [item.attempt for item in client.sent()] == [1, 2]
+
+
+def test_an_at_most_once_message_turned_away_by_a_later_stage_goes_only_where_it_was() -> None:
+    """The first stage has run it, and answers from memory; another instance would run it again."""
+    client = two_stages(b"a", at_most_once=True)
+    [first] = client.of(Send)
+    client.answer(0, peer=TWO, statuses=[Status.BUSY], payloads=[b""])
+    client.alive(0.5, ONE, peer_of("one", 1), TWO)
+    assert [send.peer for send in client.of(Send)] == [first.peer] * 2
+    client.post(
+        Received(TWO, batch_of(0, header=client.node.jobs[1].header.at(2), statuses=[Status.BUSY], attempts=[2]))
+    )
+    client.down("one", 0 if first.peer == ONE else 1)
+    client.alive(2, TWO)
+    assert client.delivered() == [Item(0, b"", Status.UNKNOWN_FATE)] and len(client.of(Send)) == 2
 
 
 # -- turned away ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -9,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from palm.core.credit import FIRST, MOST, Credit
 from palm.core.dispatch import MAX_DEATHS, Dispatch, Given
 from palm.core.election import Mandate
-from palm.core.message import Header, Peer
+from palm.core.message import Header, Peer, Task
 from tests.core.cast import FIRST as ROUTE
 from tests.core.cast import JOB, batch_of
 
@@ -232,6 +233,81 @@ class Shifts(RuleBasedStateMachine):
 
 TestShifts = Shifts.TestCase
 TestShifts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+PARTS = HEADER.doing(Task.PART, 0)
+
+
+def test_what_was_begun_goes_before_what_was_not():
+    """Parts and gathers in the order in which they came, then new messages: so few are open at one time."""
+    dispatch = crew(a=1)
+    dispatch.add(1, batch_of(0, 1, header=HEADER.doing(Task.SCATTER, 0)), None)
+    dispatch.add(2, batch_of(10, 11, header=PARTS), None)
+    dispatch.add(3, batch_of(20, header=HEADER.doing(Task.GATHER, 0)), None)
+    order = []
+    for _ in range(5):
+        ((_, piece),) = dispatch.assign(0)[0]
+        order += piece.sequences
+        dispatch.answered(A, piece.header, piece.sequences)
+    assert order == [10, 11, 20, 0, 1]
+
+
+def test_only_what_nobody_has_begun_is_given_back():
+    """Parts wait like new messages, but theirs is half done."""
+    dispatch = Dispatch()
+    dispatch.add(1, batch_of(0, header=HEADER.doing(Task.SCATTER, 0)), None)
+    dispatch.add(2, batch_of(10, header=PARTS), None)
+    assert [ended.sequences for ended in dispatch.drop_queued()] == [[0]]
+    assert dispatch.queued == 1
+
+
+def test_what_is_needless_is_given_to_nobody():
+    """It was queued, and is gone."""
+    dispatch = Dispatch()
+    dispatch.add(1, batch_of(0, 1, header=PARTS), None)
+    dispatch.withdraw(PARTS, [0, 1])
+    dispatch.wants(A, 5)
+    assert dispatch.assign(0) == ([], []) and dispatch.queued == 0
+
+
+def test_a_worker_that_hangs_on_what_is_needless_is_given_no_more_for_it():
+    """It counts as the worker's until that answers; then the worker is as free as before."""
+    dispatch = crew(a=1)
+    dispatch.add(1, batch_of(0, header=PARTS), None)
+    dispatch.assign(0)
+    dispatch.withdraw(PARTS, [0])
+    dispatch.add(1, batch_of(1, header=PARTS), None)
+    assert dispatch.assign(1)[0] == []
+    dispatch.answered(A, PARTS, [0])
+    assert given_to(dispatch.assign(2)[0], A) == [1]
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_what_is_needless_goes_with_its_worker(died: bool):
+    """Nobody else runs it."""
+    dispatch = crew(a=1)
+    dispatch.add(1, batch_of(0, header=PARTS), None)
+    dispatch.assign(0)
+    dispatch.withdraw(PARTS, [0])
+    assert dispatch.lost(A, died=died) == ([], [])
+    dispatch.wants(B, 1)
+    assert dispatch.assign(1)[0] == [] and dispatch._rows == {}
+
+
+def test_what_is_needless_and_never_reached_its_worker_is_over():
+    """Where it bounced; or where the worker says later that it has nothing."""
+    dispatch = crew(a=2)
+    dispatch.add(1, batch_of(0, 1, header=PARTS), None)
+    dispatch.assign(100)
+    dispatch.withdraw(PARTS, [0, 1])
+    dispatch.returned(A, PARTS, [0])
+    assert dispatch.workers[A].has == 1
+    dispatch.is_idle(A, before=100)
+    assert dispatch.workers[A].has == 1, "it may be on its way"
+    dispatch.is_idle(A, before=101)
+    assert dispatch.workers[A].has == 0 and dispatch._rows == {}
 
 
 # -- how much a worker asks for ---------------------------------------------------------------------------------------

@@ -218,6 +218,16 @@ def test_a_batch_over_the_whole_bound_is_taken_piece_by_piece() -> None:
     assert done == {0, 1, 2, 3, 4}
 
 
+def test_what_is_built_in_is_taken_whatever_is_there() -> None:
+    """Over the bound, and while it drains: who asks how it stands has to be told."""
+    server = Server(max_in_flight=1)
+    server.receive(0, 1)
+    server.post(DrainAsked())
+    server.receive(0, header=Header(JOB._replace(number=7), parse_route("one._stats"), 0))
+    assert server.invoked() == [0, 0]
+    assert [item.status for item in server.sent_to(CLIENT)] == [Status.BUSY]
+
+
 def test_busy_is_said_to_the_client_by_a_later_stage_too() -> None:
     """The client owns the message and knows when to send it again: not the stage before."""
     server = Server(server="two", max_in_flight=1)
@@ -709,3 +719,39 @@ def test_what_went_elsewhere_since_is_no_longer_with_the_dead() -> None:
     server.post(InstanceDown("two", peer_of("two")))
     [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
     assert word.sequences == (1,)
+
+
+# -- at most once -----------------------------------------------------------------------------------------------------
+
+ONCE = Header(JOB, FIRST, 0, at_most_once=True)
+
+
+def test_a_second_copy_of_what_was_turned_away_is_not_run() -> None:
+    """There is room by now; but its client was told, and may have given it to another. The next attempt is."""
+    server = Server(max_in_flight=1)
+    server.receive(0, header=ONCE)
+    server.receive(1, header=ONCE)
+    server.finish(0)
+    server.receive(1, header=ONCE)
+    assert server.invoked() == [0]
+    server.receive(1, header=ONCE, attempts=[2])
+    assert server.invoked() == [0, 1]
+
+
+def test_who_turns_away_says_which_attempt() -> None:
+    """Of messages that must not run twice: a second copy of the answer is known by it."""
+    server = Server(max_in_flight=1)
+    server.receive(0, header=ONCE)
+    server.receive(1, header=ONCE, attempts=[3])
+    assert server.sent_to(CLIENT) == [Item(1, b"", Status.BUSY, 3)]
+
+
+def test_a_repeat_keeps_its_attempt_on_the_way_to_the_next_stage() -> None:
+    """Which has turned the first one away."""
+    server = Server()
+    two = server.up("two")
+    server.receive(0, header=Header(JOB, BOTH, 0, at_most_once=True))
+    server.finish()
+    two = server.up("two")
+    server.receive(0, header=Header(JOB, BOTH, 0, at_most_once=True), attempts=[2])
+    assert [item.attempt for item in server.sent_to(two)] == [1, 2]

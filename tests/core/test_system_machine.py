@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from palm.core.butterfly import ButterflyNode
 from palm.core.client import MAX_DEATHS, ClientNode
 from palm.core.effect import Abandon, Deliver, Demand, Dial, Effect, Ended, Follow, HangUp, Invoke, Send, Tell
 from palm.core.event import (
@@ -43,7 +44,7 @@ SERVERS = ("one", "two")
 class Place:
     """One process: a node, its codec, what user code it runs, and what the registry still has to tell it."""
 
-    def __init__(self, node: ServerNode | ClientNode, now: int) -> None:
+    def __init__(self, node: ServerNode | ButterflyNode | ClientNode, now: int) -> None:
         self.harness = Harness(node, now=now)
         self.codec = Codec()
         self.running: list[Invoke] = []
@@ -81,10 +82,14 @@ class System(RuleBasedStateMachine):
     def start(self, server: str) -> None:
         self.lives += 1
         instance = instance_of(server, self.lives)
-        node = ServerNode(peer=instance.peer, server=server, functions=("f", "g"), max_in_flight=8, now=self.now)
         self.alive[instance.peer] = instance
-        self.places[instance.peer] = Place(node, self.now)
+        self.places[instance.peer] = Place(self.node_of(instance), self.now)
         self.tell(server, InstanceUp(instance))
+
+    def node_of(self, instance: Instance) -> ServerNode | ButterflyNode:
+        return ServerNode(
+            peer=instance.peer, server=instance.server, functions=("f", "g"), max_in_flight=8, now=self.now
+        )
 
     def tell(self, server: str, event: Event) -> None:
         for place in self.places.values():
@@ -241,9 +246,13 @@ class System(RuleBasedStateMachine):
     # -- healed -------------------------------------------------------------------------------------------------------
 
     def hear(self) -> None:
-        for peer, place in list(self.places.items()):
-            while place.news:
-                self.post(peer, place.news.pop(0))
+        for peer in list(self.places):
+            self.hear_at(peer)
+
+    def hear_at(self, peer: Peer) -> None:
+        news = self.places[peer].news
+        while news:
+            self.post(peer, news.pop(0))
 
     def carry(self) -> None:
         for ends in sorted(self.wires):
@@ -279,7 +288,7 @@ class System(RuleBasedStateMachine):
             self.quiet(2)
         for peer in self.alive:
             node = self.places[peer].harness.node
-            assert isinstance(node, ServerNode)
+            assert not isinstance(node, ClientNode)
             assert node.held() == [] and node.in_flight == 0, f"{peer} {node.held()}"
 
 

@@ -104,3 +104,6 @@ def test_three_killers_among_a_thousand_under_way_are_all_that_is_lost(seed: int
     assert sorted(end.sequence or 0 for end in dead) == [300, 310, 1700]
     assert job.ledger.delivered == 2997
     assert all("3 instances of frail died while they had this message" in str(end) for end in dead)
+    letters = {letter.sequence: letter for letter in job.dead_letters}
+    assert letters[310].payload == b"kill 310" and letters[310].route == ["head.line", "frail.measure"]
+    assert "3 instances of frail died" in letters[310].evidence

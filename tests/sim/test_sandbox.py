@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import datetime
+import multiprocessing
 import os
 import pickle
+import queue
 import random
 import secrets
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -16,16 +21,23 @@ import time
 import types
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from timeit import timeit
 from typing import Any
 
+import grpc
 import pytest
+import zmq
 
 from palm.errors import HarnessError
 from palm.sim import sandbox
 from palm.sim.host import EPOCH_NS
 from palm.sim.kernel import NANOSECONDS
+from palm.sim.scenario.scenario import parse
+from palm.sim.simulation import run
 from palm.sim.world import World
+from palm.testing import simulate
 
 S = NANOSECONDS
 
@@ -146,6 +158,10 @@ def test_one_invocation_does_not_shift_the_chance_of_the_next() -> None:
     assert second_of(1) == second_of(100)
 
 
+def nothing() -> Any:
+    """A stand-in for a coroutine, so that none is left behind that was never awaited."""
+
+
 @pytest.mark.parametrize(
     ("attempt", "advice"),
     [
@@ -156,12 +172,164 @@ def test_one_invocation_does_not_shift_the_chance_of_the_next() -> None:
         (lambda: subprocess.run(["true"]), "call the work directly"),
         (lambda: os.system("true"), "call the work directly"),
         (lambda: os.fork(), "call the work directly"),
+        (lambda: os.execv("/bin/true", ["true"]), "call the work directly"),
+        (lambda: multiprocessing.get_context("spawn").Process(target=print).start(), "call the work directly"),
+        (lambda: ThreadPoolExecutor(1).submit(print), "make the function `async def`"),
+        (lambda: socket.gethostbyname("localhost"), "behind a server of its own"),
+        (lambda: socket.getaddrinfo("localhost", 80), "behind a server of its own"),
+        (lambda: select.select([], [], [], 1), "behind a server of its own"),
+        (lambda: zmq.Context.instance().socket(zmq.PUSH), "behind a server of its own"),
+        (lambda: grpc.insecure_channel("localhost:1"), "behind a server of its own"),
+        (lambda: asyncio.run(nothing()), "the simulated world runs the loop"),
+        (lambda: asyncio.new_event_loop(), "the simulated world runs the loop"),
+        (lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN), "signals do not exist"),
+        (lambda: signal.alarm(1), "signals do not exist"),
+        (lambda: os.kill(1, signal.SIGTERM), "stop others with `crash`"),
+        (lambda: threading.Event().wait(), "give the wait a timeout"),
+        (lambda: queue.Queue().get(), "give the wait a timeout"),
+        (lambda: Future().result(), "give the wait a timeout"),
+        (lambda: input(), "take what you need from the message"),
     ],
 )
 def test_the_outside_is_refused_with_what_to_do_instead(attempt: Callable[[], Any], advice: str) -> None:
     """Threads, sockets and processes would be outside of the simulated world."""
     error = raised(attempt)
     assert isinstance(error, HarnessError) and advice in str(error)
+
+
+def test_facts_of_the_process_are_the_simulated_ones() -> None:
+    """Its number, its parent's, and its machine's name: the same in each run, and of another process other ones."""
+
+    def facts() -> Any:
+        return os.getpid(), threading.get_native_id(), uuid.getnode(), os.getppid(), socket.gethostname()
+
+    first = inside(facts)
+    assert first == inside(facts) and first[0] == first[1] and first[3:] == (1, "one")
+    assert first[0] != inside(facts, name="two")[0] and first[0] != os.getpid()
+
+
+def test_clocks_by_number_show_simulated_time() -> None:
+    """`clock_gettime` and `os.times`."""
+    seen = inside(
+        lambda: (time.clock_gettime(time.CLOCK_REALTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC), os.times())
+    )
+    assert seen[0] == EPOCH_NS / S + 3 and seen[1] == 3 * S
+    assert (seen[2].user, seen[2].elapsed) == (3.0, 3.0)
+
+
+def test_local_time_is_utc_wherever_the_machine_stands() -> None:
+    """Also for naive datetimes, which ask the C library; afterwards it is the machine's own again."""
+    before, os.environ["TZ"] = os.environ.get("TZ"), "Asia/Kathmandu"
+    time.tzset()
+    sandbox._uninstall()
+    try:
+        noon = datetime.datetime(2024, 1, 1, 12)
+        assert inside(lambda: (noon.timestamp(), datetime.datetime.fromtimestamp(1704110400), time.mktime(
+            (2024, 1, 1, 12, 0, 0, 0, 1, 0)))) == (1704110400.0, noon, 1704110400.0)  # fmt: skip
+        assert noon.timestamp() != 1704110400.0 and os.environ["TZ"] == "Asia/Kathmandu"
+    finally:
+        os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
+        time.tzset()
+
+
+def test_a_wait_with_a_limit_takes_simulated_time() -> None:
+    """Nobody notifies: the time passes, and the answer is no. What is there already is not waited for."""
+
+    def waits() -> Any:
+        event, full = threading.Event(), queue.Queue[int]()
+        full.put(7)
+        waited = event.wait(20)
+        event.set()
+        return waited, event.wait(20), full.get(timeout=20), time.monotonic()
+
+    began = time.monotonic()
+    assert inside(waits) == (False, True, 7, 23.0)
+    assert time.monotonic() - began < 5
+
+
+def test_a_process_may_kill_itself_and_ask_whether_it_lives() -> None:
+    """`os.kill` with its own simulated number: signal 0 is a question, any other its end."""
+    world = World(7)
+    host = world.host("one")
+    outcomes: list[Any] = []
+    with sandbox.installed():
+        executor = host.executor("e")
+        executor.execute("f", lambda _: os.kill(os.getpid(), 0), [0], outcomes.extend)
+        world.kernel.run(S)
+        assert outcomes == [None] and host.alive
+        executor.execute("f", lambda _: os.kill(os.getpid(), signal.SIGKILL), [0], outcomes.extend)
+        world.kernel.run(2 * S)
+    assert not host.alive and len(outcomes) == 1
+
+
+def test_what_a_folder_holds_comes_in_order(tmp_path: Path) -> None:
+    """File systems keep none."""
+    for name in ("b", "c", "a"):
+        (tmp_path / name).touch()
+    assert inside(lambda: os.listdir(tmp_path)) == ["a", "b", "c"]
+
+
+class Marked:
+    """A server whose constructor asks for time and chance, as many do."""
+
+    def __init__(self) -> None:
+        self.made = uuid.uuid4(), time.time(), os.getpid()
+
+
+def test_a_constructor_is_user_code() -> None:
+    """Each life of each instance is made in its own process; and in two runs of one seed alike."""
+
+    def lives() -> list[Any]:
+        made: list[Any] = []
+
+        class Kept(Marked):
+            def __init__(self) -> None:
+                super().__init__()
+                made.append(self.made)
+
+            def f(self, payload: bytes) -> bytes:
+                return payload
+
+        with simulate(Kept, name="kept", instances=2, seed=7) as sim:
+            sim.run(1)
+            sim.restart("kept[0]")
+            sim.run(1)
+        return made
+
+    first = lives()
+    assert first == lives() and len(set(first)) == len(first) == 4
+    assert {moment for _, moment, _ in first} == {EPOCH_NS / S, EPOCH_NS / S + 1}
+
+
+def test_a_constructor_that_starts_a_thread_is_refused() -> None:
+    """It would go on in the real world."""
+
+    class Threaded:
+        def __init__(self) -> None:
+            threading.Thread(target=print).start()
+
+        def f(self, payload: bytes) -> bytes:
+            return payload
+
+    with pytest.raises(HarnessError, match="a thread cannot be started"):
+        simulate(Threaded, name="threaded")
+
+
+def test_a_module_is_loaded_in_the_simulated_world(tmp_path: Path) -> None:
+    """What a server file does as it is loaded is the same in each run of one seed."""
+    (tmp_path / "marked.py").write_text(
+        "import random, time, uuid\nfrom palm import RegisteredServer\n"
+        "MARK = f'{uuid.uuid4()} {random.random()} {time.time()}'.encode()\n"
+        "class Marked(RegisteredServer):\n    def f(self, payload):\n        return MARK\n"
+    )
+    text = (
+        "palm: scenario/1\nname: marked\nabout: A mark.\nclock: {limit: 10s}\n"
+        "world: {hosts: {edge: , one: }, servers: {marked: {run: 'marked.py:Marked', hosts: [one]}}}\n"
+        "load: [{id: main, client: edge, route: [marked.f], messages: {count: 1, payload: words}}]\n"
+    )
+    scenario = parse(text, str(tmp_path / "marked.yaml"))
+    hashes = [run(scenario, seed).trace_hash for seed in (7, 7, 8)]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_what_a_module_took_by_name_is_found() -> None:

@@ -1,6 +1,8 @@
 """The servers of the patterns' conformance: `palm run patterns.py:Class` in one world, the classes in the other."""
 
-from palm import ButterflyServer, RegisteredServer, SinkServer, SourceServer
+import asyncio
+
+from palm import ButterflyServer, PartFailed, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer
 
 
 class Work(RegisteredServer):
@@ -43,6 +45,8 @@ class Work(RegisteredServer):
 
 
 class Split(SourceServer):
+    outputs = {"sort": ["odd", "even"]}
+
     def copy(self, message):
         return message
 
@@ -94,3 +98,58 @@ class Crew(ButterflyServer):
 
     def sort(self, message):
         return ("odd" if message[-1] % 2 else "even"), message
+
+
+class Parts(ScatterGatherServer):
+    """Words, each by itself, together again."""
+
+    def scatter(self, payload):
+        if payload == b"raise":
+            raise ValueError("in scatter")
+        yield from payload.split()
+
+    def tag(self, part):
+        return part + b"t"
+
+    async def odd(self, part):
+        """Nothing for even numbers; fails on what is none."""
+        return part if int(part) % 2 else None
+
+    def many(self, part):
+        yield from (part, part)
+
+    def where(self, part):
+        return b"%d" % self.message.part[-1]
+
+    def gather(self, results):
+        if results == (b"boom!t",):
+            raise ValueError("in gather")
+        if results == (None,):
+            return None
+        if results[0] == b"manyt":
+            return iter(results[1:])
+        return b" ".join(show(result) for result in results)
+
+
+def show(result):
+    if isinstance(result, PartFailed):
+        return b"<%d %s>" % (result.part, result.kind.encode())
+    return b"-" if result is None else result
+
+
+class Hanging(Parts):
+    partial = "show"
+    part_deadline = 1.0
+
+    async def hang(self, part):
+        if part == b"hang":
+            await asyncio.sleep(3600)
+        return part
+
+
+class Skipping(Parts):
+    partial = "skip"
+
+
+class Showing(Parts):
+    partial = "show"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, Literal, Mapping, NamedTuple
 
-from palm import ButterflyServer, RegisteredServer, SinkServer, SourceServer
+from palm import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer
 
 Slots = list["bytes | None"]
 """The parts of a message in the order of their paths; None for one that ended without a result."""
@@ -41,6 +41,32 @@ class Herd(ButterflyServer):
 
     async def graze(self, payload):
         return payload + b"g"
+
+    def calve(self, payload):
+        yield payload
+        yield payload + b"c"
+
+    def stray(self, payload):
+        return None if sum(payload) % 3 else payload
+
+
+class Shards(ScatterGatherServer):
+    def scatter(self, payload):
+        for shard in SHARDS:
+            yield payload + shard
+
+    async def seek(self, part):
+        return part + b"k" if sum(part) % 2 else None
+
+    def every(self, part):
+        return part
+
+    def gather(self, results):
+        found = [result for result in results if result is not None]
+        return iter(found[:2]) if len(found) == len(SHARDS) else found[0] if found else None
+
+
+SHARDS = (b"x", b"y", b"z")
 
 
 class Split(SourceServer):
@@ -105,6 +131,11 @@ def zipped(parts: Slots) -> Slots:
     return [b"(" + b"|".join(b"-" if part is None else part for part in parts) + b")"]
 
 
+def sought(payload: bytes) -> list[bytes]:
+    found = [payload + shard + b"k" for shard in SHARDS if sum(payload + shard) % 2]
+    return found[:2] if len(found) == len(SHARDS) else found[:1]
+
+
 class Kind(NamedTuple):
     """`does` says what each function makes: of one payload (stage: results; fork: branches and results), or, of a kind
     that meets or ends, of all parts of a message."""
@@ -126,7 +157,17 @@ KINDS: dict[str, Kind] = {
             "odd": lambda p: [p] if sum(p) % 2 else [],
         },
     ),
-    "herd": Kind(Herd, "stage", {"low": tagged(b"h"), "graze": tagged(b"g")}),
+    "herd": Kind(
+        Herd,
+        "stage",
+        {
+            "low": tagged(b"h"),
+            "graze": tagged(b"g"),
+            "calve": lambda p: [p, p + b"c"],
+            "stray": lambda p: [] if sum(p) % 3 else [p],
+        },
+    ),
+    "shards": Kind(Shards, "stage", {"every": lambda p: [p + b"x", p + b"y"], "seek": sought}),
     "split": Kind(
         Split,
         "fork",

@@ -10,20 +10,20 @@ import os
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 
 from palm.testing.simulate import Simulation
 from tests.system.case import Case, cases
 from tests.system.play import play
 
 MORE = int(os.environ.get("PALM_SYSTEM_CASES", "0"))
-PINNED = 150
+PINNED = 100
 
 WORTH_IT = {"redelivered", "remembered", "crashed", "stopped", "lease-expired", "elected"}
 """What the pinned cases must have come to: faults that bite nothing prove nothing."""
 
 
-@pytest.mark.timeout(0 if MORE else 120)
+@pytest.mark.timeout(0 if MORE else 300)
 def test_any_cluster_gives_what_its_functions_give() -> None:
     """Results of each message in the order of paths, no more and no less, an exact ledger, and nothing left open."""
     seen: Counter[str] = Counter()
@@ -37,6 +37,8 @@ def test_any_cluster_gives_what_its_functions_give() -> None:
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        # `explain` traces every line: several times the time, for what a replay tells better.
+        phases=[Phase.generate, Phase.shrink],
     )
     @given(case=cases())
     def each(case: Case) -> None:
@@ -44,5 +46,5 @@ def test_any_cluster_gives_what_its_functions_give() -> None:
         play(case, look)
 
     each()
-    rare = {word for word in WORTH_IT if seen[word] < 5}
+    rare = {word for word in WORTH_IT if seen[word] < 3}
     assert not rare, f"hardly a case came to {rare}: {seen}"

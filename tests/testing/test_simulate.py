@@ -7,6 +7,7 @@ import gc
 import time
 import weakref
 from collections import Counter
+from time import monotonic, sleep
 from typing import Iterator
 
 import pytest
@@ -58,6 +59,7 @@ def test_a_map_gives_what_the_functions_give() -> None:
 def test_a_drained_instance_finishes_what_it_has_and_is_gone() -> None:
     """Nothing is sent twice, its record is taken back at once, and the others do the rest."""
     with cluster(service_s=0.01) as sim:
+        sim.run(0.1)  # all of them are there
         sim.at(0.5, lambda: sim.drain("worker[1]"))
         client = sim.client()
         job = client.job(PAYLOADS, "worker.shout")
@@ -242,3 +244,18 @@ def test_a_simulation_that_is_over_leaves_nothing_in_memory() -> None:
     del sim
     gc.collect()
     assert kernel() is None
+
+
+class Sleeper(RegisteredServer):
+    def nap(self, payload: bytes) -> bytes:
+        sleep(600)
+        return payload
+
+
+def test_what_a_test_module_took_by_name_is_simulated() -> None:
+    """`from time import sleep` above the server: ten minutes pass for it, and none for us."""
+    began = monotonic()
+    with simulate(Sleeper, name="sleeper", seed=7) as sim:
+        assert sim.client().call("sleeper.nap", b"x", timeout=1000) == b"x"
+        assert sim.now > 600
+    assert monotonic() - began < 10

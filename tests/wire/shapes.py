@@ -12,6 +12,7 @@ from palm.core.message import (
     Header,
     Hello,
     JobId,
+    Leave,
     Leg,
     Over,
     Payload,
@@ -82,6 +83,7 @@ CONTROLS: st.SearchStrategy[Control] = st.one_of(
     st.builds(Ping, UINT64, st.lists(UINT64, max_size=5).map(tuple), UINT64),
     st.builds(Pong, UINT64, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.just("") | NAMES, st.booleans(), COUNTS, COUNTS),
     st.builds(Over, UINT64, UINT64),
-    st.builds(Pull, UINT64, st.integers(0, 4_096)),
+    st.builds(Pull, UINT64, st.integers(0, 4_096), st.integers(0, 2**32 - 1)),
     st.builds(Exposed, UINT64, UINT64, NAMES, PEERS, st.lists(UINT64, max_size=5).map(tuple), st.booleans()),
+    st.just(Leave()),
 )

@@ -8,7 +8,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from palm.core.message import Batch, Control, Exposed, Frame, Hello, Over, Ping, Pong, Pull, Refused, Status, Welcome
+from palm.core.message import (
+    Batch,
+    Control,
+    Exposed,
+    Frame,
+    Hello,
+    Leave,
+    Over,
+    Ping,
+    Pong,
+    Pull,
+    Refused,
+    Status,
+    Welcome,
+)
 from palm.core.names import is_name
 from palm.errors import BadFrame
 from palm.wire import palm_pb2 as pb
@@ -34,7 +48,7 @@ def read(frame: Frame) -> list[Batch] | Control | None:
 def check(said: list[Batch] | Control | None) -> None:
     """What a batch promises, and that it can go on to the next stage as it is."""
     if not isinstance(said, list):
-        assert said is None or isinstance(said, Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed)
+        assert said is None or isinstance(said, Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed | Leave)
         if said is not None:
             encode_control(said)
         return

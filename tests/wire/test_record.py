@@ -47,6 +47,10 @@ def changed(**fields: Any) -> bytes:
         started_ms=st.integers(0, 2**42),
         draining=st.booleans(),
         protocol=st.integers(1, 9),
+        join=st.sampled_from(["", "arrival", "order", "zip"]),
+        outputs=st.dictionaries(NAMES, st.lists(NAMES, max_size=3).map(tuple), max_size=3).map(
+            lambda outputs: tuple(outputs.items())
+        ),
     )
 )
 def test_records_read_back(instance: Instance) -> None:

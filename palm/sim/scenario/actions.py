@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Mapping
 from palm.sim import network
 from palm.sim.draws import Distribution
 from palm.sim.scenario.distributions import DELAY
-from palm.sim.scenario.forms import BANDWIDTH, CHANCE, DURATION, Key, one_of, scalar
+from palm.sim.scenario.forms import BANDWIDTH, CHANCE, DURATION, NAME, Key, one_of, scalar
 from palm.sim.scenario.names import Target, parse_link, parse_target
 
 LINK = scalar("a link such as one -> two or zone:a <-> registry", parse_link)
@@ -45,6 +45,23 @@ class Crash:
     lasts: ClassVar[bool] = True
     who: Annotated[Target, Key("who", WHO)]
     memory: Annotated[str, Key("memory", one_of("what is left of its memory", ["lost"], ["kept"]))] = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """The process is told to end, as by SIGTERM or `palm drain`: it finishes what it has and leaves. Down until a
+    `restart`."""
+
+    lasts: ClassVar[bool] = False
+    who: Annotated[Target, Key("who", WHO)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The caller of that job has no further interest in it."""
+
+    lasts: ClassVar[bool] = False
+    job: Annotated[str, Key("job", NAME)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +168,16 @@ class Throttle:
 
 OnLink = Cut | Hold | Slow | Lose | Twice | Shuffle | Throttle
 """Those that lay a rule on links."""
-Action = OnLink | Heal | Crash | Restart | Freeze | RegistryDown
+Action = OnLink | Heal | Crash | Drain | Restart | Freeze | Cancel | RegistryDown
 
 ACTIONS: Mapping[str, type[Action]] = {
     "cut": Cut,
     "heal": Heal,
     "crash": Crash,
+    "drain": Drain,
     "restart": Restart,
     "freeze": Freeze,
+    "cancel": Cancel,
     "registry.down": RegistryDown,
     "hold": Hold,
     "slow": Slow,

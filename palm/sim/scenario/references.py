@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Collection, NoReturn
 from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
-from palm.sim.scenario.actions import Crash, Freeze, Heal, OnLink, RegistryDown, Restart
+from palm.sim.scenario.actions import Cancel, Crash, Drain, Freeze, Heal, OnLink, RegistryDown, Restart
 from palm.sim.scenario.expectations import Bounded, Check, InOrder, Sighting
 from palm.sim.scenario.names import (
     REGISTRY,
@@ -130,8 +130,10 @@ class _Names:
             case When() as when:
                 self.check_when(when, at(node, "when"))
         match step.action:
-            case Crash(who=who) | Restart(who=who) | Freeze(who=who):
+            case Crash(who=who) | Drain(who=who) | Restart(who=who) | Freeze(who=who):
                 self.check_target(who, step, at(node, "who"))
+            case Cancel(job=job):
+                self.known("job", job, self.jobs, at(node, "job"))
             case RegistryDown() | Heal(link=None):
                 pass
             case Heal(link=Ends() as link):
@@ -182,7 +184,7 @@ class _Names:
                 self.known("zone", zone, self.zones, node)
             case SameAs(step=other):
                 self.known("step", other, self.steps, node)
-                if not isinstance(self.steps[other].action, Crash | Restart | Freeze):
+                if not isinstance(self.steps[other].action, Crash | Drain | Restart | Freeze):
                     node.refuse("a step that was done to processes", f" ({other} is a {self.steps[other].do})")
             case Subject():
                 self.check_subject(step, node)
