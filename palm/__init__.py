@@ -20,7 +20,15 @@ from palm.errors import (
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
 from palm.runtime.options import function
-from palm.servers import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer, run_server
+from palm.servers import (
+    ButterflyServer,
+    ReduceServer,
+    RegisteredServer,
+    ScatterGatherServer,
+    SinkServer,
+    SourceServer,
+    run_server,
+)
 
 __all__ = [
     "AsyncClient",
@@ -39,6 +47,7 @@ __all__ = [
     "PalmError",
     "PartFailed",
     "PayloadTooLarge",
+    "ReduceServer",
     "RegisteredServer",
     "RegistryUnavailable",
     "ScatterGatherServer",

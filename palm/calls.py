@@ -45,6 +45,7 @@ class CallJob:
             route,
             window=WINDOW,
             window_bytes=1 << 62,
+            endless=True,
             trace=trace,
         )
 
@@ -83,7 +84,14 @@ class CallJob:
     def demand(self, count: int) -> None:
         """Calls come when they come."""
 
-    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = True,
+    ) -> None:
         dead = buried(sequences, payloads, statuses, self._route_text)
         if dead and self._letters is not None:
             self._letters.keep(self._engine.node.peer, self.number, dead)

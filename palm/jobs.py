@@ -104,9 +104,12 @@ class Job:
         self._many: Results | None = None
         self._early: dict[int, bytes | PalmError | Results] = {}
         self._next_sequence = 0
+        # What ended before a reduction has no place in the order of results.
+        self._aside: deque[tuple[int, bytes | PalmError | Results]] = deque()
         self._rest: deque[bytes] = deque()
         self._taken = self._taken_ok = self._taken_bytes = 0
         self._last_ledger = Ledger()
+        self._emitted = 0
 
     # -- for whoever opens it -----------------------------------------------------------------------------------------
 
@@ -173,13 +176,23 @@ class Job:
                 self._feed = self._world.feed(self._checked(), self._offer, self._source_ended)
         self._feed.demand(count)
 
-    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = True,
+    ) -> None:
         dead = buried(sequences, payloads, statuses, self._route_text)
         if dead:
             self._dead.extend(dead)
             if self._letters is not None and self._engine is not None and self.number is not None:
                 self._letters.keep(self._engine.node.peer, self.number, dead)
-        self._chunks.append((sequences, payloads, statuses))
+        if self.ordered and not in_order:
+            self._aside.extend(zip(sequences, self._judged(sequences, payloads, statuses), strict=True))
+        else:
+            self._chunks.append((sequences, payloads, statuses))
         if self._hungry and self._engine is not None:
             self._hungry = False
             # Soon, not now: a caller that wakes while this thread has work only gets into its way.
@@ -207,6 +220,7 @@ class Job:
     def _keep_ledger(self) -> None:
         if self._engine is not None and self.number is not None:
             self._last_ledger = self._engine.ledger(self.number) or self._last_ledger
+            self._emitted = max(self._emitted, self._engine.emitted(self.number))
 
     # -- for callers --------------------------------------------------------------------------------------------------
 
@@ -216,6 +230,12 @@ class Job:
         flight."""
         self._keep_ledger()
         return self._last_ledger
+
+    @property
+    def emitted(self) -> int:
+        """How many results reductions have given so far, those of stages in the middle of the route among them."""
+        self._keep_ledger()
+        return self._emitted
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -291,6 +311,11 @@ class Job:
 
     def _pop_ordered(self) -> Outcome | None:
         early = self._early
+        if self._aside and not self._rest:
+            sequence, error = self._aside.popleft()
+            assert isinstance(error, PalmError), "what is good is part of a result"
+            self._count((error,))
+            return sequence, error
         while not self._rest:
             while self._next_sequence not in early:
                 if self._at == self._stop and not self._turn():

@@ -120,6 +120,24 @@ class ScatterGatherServer(ButterflyServer):
     part_deadline: float | None = None
 
 
+class ReduceServer(ButterflyServer):
+    """A server whose functions take two payloads and give one: `def add(self, a, b)`. All messages of a job, or each
+    `every` so many, come to one result for each key.
+
+    A function must be associative: f(f(a, b), c) = f(a, f(b, c)); the order of messages is kept, the steps are not.
+    `palm.testing.check_reduction` looks for what shows that it is not. What has nothing beside it is its own result.
+    Each instance folds what it has, and partial results are folded in rounds. Parts run more than once where an
+    instance is lost, and count once. Functions and `key` are plain methods.
+    """
+
+    kind = "ReduceServer"
+    every: int | None = None
+
+    def key(self, payload: bytes) -> bytes | str | None:
+        """What a message is folded under. Override it; None is a key like any other."""
+        return None
+
+
 class SourceServer(RegisteredServer):
     """A server with branches of the route behind it: `['a.split', [['b.left'], ['c.right']], 'd.join']`.
 

@@ -1,4 +1,5 @@
-"""What holds for all tests: none of them leaves dead letters in the state directory of whoever runs them."""
+"""What holds for all tests: none leaves dead letters in the state directory of whoever runs them, and none is judged
+by how long one of its examples took on a machine that others use, too."""
 
 from __future__ import annotations
 
@@ -6,6 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("palm", deadline=None)
+settings.load_profile("palm")
 
 
 @pytest.fixture(scope="session", autouse=True)

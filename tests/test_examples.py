@@ -131,6 +131,12 @@ def asks(client: Client) -> None:
     assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
 
 
+def reduce(client: Client) -> None:
+    """The words of some of the standard library, as a serial count has them."""
+    counted, serial = load("reduce/count.py").main(client, 6)
+    assert counted == serial and len(serial) > 1000
+
+
 def errors(client: Client) -> None:
     """Tried again, limited in time, refused by type, and told to the caller. Without the places of files."""
     said = [line.split(" (/")[0] for line in load("errors/errors.py").main(client)]
@@ -158,6 +164,7 @@ RUNS: dict[str, list[Example]] = {
     # Its other half, fragile.py, is the server of scenarios/butterfly/poison.yaml.
     "parallel": [Example([Served("parallel/primes.py", WORKERS, 3)], parallel)],
     "risk": [Example([Served("risk/futures.py", WORKERS, 3)], risk)],
+    "reduce": [Example([Served("reduce/words.py:Words"), Served("reduce/words.py:Count", WORKERS, 3)], reduce)],
     # Its third server, Stuck, is that of scenarios/scatter/silent-shard.yaml.
     "scatter": [
         Example([Served("scatter/search.py", WORKERS, 3)], search),

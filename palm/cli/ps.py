@@ -50,6 +50,8 @@ def _entry(standing: Standing, wall_s: float) -> dict[str, Any]:
         "instance": instance.peer,
         "functions": list(instance.functions),
         "kind": instance.kind,
+        "role": instance.role,
+        "term": instance.term,
         "host": instance.host,
         "pid": instance.pid,
         "address": instance.address,
@@ -76,6 +78,8 @@ def _print_table(entries: list[dict[str, Any]]) -> None:
     for name in ("pid", "age", "in flight", "rate/s"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
+    if any(entry["role"] for entry in entries):
+        table.add_column("role", no_wrap=True)
     table.add_column("functions", overflow="fold")
     for entry in entries:
         table.add_row(
@@ -86,6 +90,7 @@ def _print_table(entries: list[dict[str, Any]]) -> None:
             age(entry["age_s"]),
             *("?" if number is None else f"{number:,.0f}" for number in (entry["in_flight"], entry["rate_per_s"])),
             _colour(entry["state"]),
+            *([_role(entry)] if any(one["role"] for one in entries) else []),
             ", ".join(entry["functions"]),
         )
     # Through a pipe there is no width to fit.
@@ -96,8 +101,13 @@ def _print_table(entries: list[dict[str, Any]]) -> None:
             console.print(f"{entry['server']} {entry['instance']}: {entry['detail']}", markup=False, soft_wrap=True)
 
 
+def _role(entry: dict[str, Any]) -> str:
+    """`leader (term 17)`; nothing for servers without roles."""
+    return f"{entry['role']} (term {entry['term']})" if entry["term"] else str(entry["role"])
+
+
 def _colour(state: str) -> str:
-    style = {"silent": "red", "refuses": "red", "busy": "yellow", "draining": "yellow"}.get(state)
+    style = {"stuck": "red", "unreachable": "red", "refuses": "red", "busy": "yellow", "draining": "yellow"}.get(state)
     return f"[{style}]{state}[/{style}]" if style else state
 
 

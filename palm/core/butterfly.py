@@ -26,6 +26,7 @@ from palm.core.event import (
     Received,
     Tick,
 )
+from palm.core.folding import Pack, asked_again, spelled_out
 from palm.core.leader import Lead
 from palm.core.message import Batch, Instance, JobId, Leg, Peer, Pong, Pull, Role, Status
 from palm.core.names import BUILT_IN
@@ -51,10 +52,17 @@ class ButterflyNode:
         max_in_flight: int = 16_384,
         now: int = 0,
         concurrent: bool = False,
+        pack: Pack | None = None,
         scatter: Policy | None = None,
     ) -> None:
         self.server = ServerNode(
-            peer=peer, server=server, functions=functions, cluster=cluster, max_in_flight=max_in_flight, now=now
+            peer=peer,
+            server=server,
+            functions=functions,
+            cluster=cluster,
+            max_in_flight=max_in_flight,
+            pack=pack,
+            now=now,
         )
         self.server.leads = False
         self.credit = Credit(BESIDE if concurrent else 1)
@@ -235,7 +243,7 @@ class ButterflyNode:
         known = self.server.counters.duplicates
         effects = self._serve(event, now)
         if self.lead is not None and self.server.counters.duplicates > known:
-            effects += self.lead.repeat(batch.header, batch.sequences, now)
+            effects += self.lead.repeat(*asked_again(batch, self.server.reduces), now)
         return effects
 
     def _handed(self, peer: Peer, batch: Batch, now: int) -> list[Effect]:
@@ -251,7 +259,7 @@ class ButterflyNode:
             self.server.counters.stale += len(batch)
             return []
         self.lead.heard(worker, now)
-        return self._settle(self.lead.answered(worker, batch, now), now)
+        return self._settle(self.lead.answered(worker, spelled_out(batch), now), now)
 
     def _heard(self, event: Heard, now: int) -> list[Effect]:
         effects: list[Effect] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from palm.core.chain import Chain, Unfold
 from palm.core.effect import Deliver, Demand, Effect, Ended, Follow, Ready, Send, Tell
 from palm.core.event import (
     Bounced,
@@ -24,6 +25,7 @@ from palm.core.event import (
     Taken,
     Tick,
 )
+from palm.core.folding import REDUCE
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
 from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place, unfit
 from palm.core.links import Link, Links
@@ -59,7 +61,15 @@ _NOT_TAKEN = (Status.BUSY, Status.AWAY)
 
 
 class ClientNode:
-    def __init__(self, *, peer: Peer, incarnation: int, cluster: str = "palm", name: str = "client") -> None:
+    def __init__(
+        self,
+        *,
+        peer: Peer,
+        incarnation: int,
+        cluster: str = "palm",
+        name: str = "client",
+        unfold: Unfold | None = None,
+    ) -> None:
         self.peer = peer
         self.incarnation = incarnation
         self.jobs: dict[int, Job] = {}
@@ -71,6 +81,13 @@ class ClientNode:
         self._quarantine: dict[Peer, tuple[int, int]] = {}
         self._pauses: dict[int, int] = {}
         self._next_job = 1
+        self._chain = Chain(self.jobs, self._links, unfold, self.new_number, self._dispatch, self._maybe_over)
+
+    def new_number(self) -> int:
+        """A number for a job."""
+        number = self._next_job
+        self._next_job += 1
+        return number
 
     # -- the Node protocol --------------------------------------------------------------------------------------------
 
@@ -90,7 +107,7 @@ class ClientNode:
             case Offered():
                 return self._offered(event, now)
             case Taken():
-                return self._taken(event)
+                return self._taken(event, now)
             case Heard():
                 return self._heard(event, now)
             case Bounced():
@@ -107,9 +124,9 @@ class ClientNode:
             case Opened():
                 return self._opened(event, now)
             case SourceEnded():
-                return self._source_ended(event.number)
+                return self._source_ended(event.number, now)
             case Cancelled():
-                return self._cancelled(event.number)
+                return self._cancelled(event.number, now)
         return []
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
@@ -118,9 +135,9 @@ class ClientNode:
         identity = JobId(self.peer, self.incarnation, event.number)
         self._next_job = max(self._next_job, event.number + 1)
         window = Window(event.window, event.window_bytes)
-        self.jobs[event.number] = Job(
-            identity, event.route, window, event.deadline, event.at_most_once, now, event.trace
-        )
+        job = Job(identity, event.route, window, event.deadline, event.at_most_once, now, event.trace)
+        job.endless = event.endless
+        self.jobs[event.number] = job
         effects: list[Effect] = []
         for stage in event.route:
             if stage.server not in self._followed:
@@ -133,6 +150,7 @@ class ClientNode:
         for number, job in list(self.jobs.items()):
             if job.ready or job.ended or any(not self._links.of(stage.server) for stage in job.route):
                 continue
+            self._heed_once(job)
             refusal = self._refusal(job)
             if refusal is not None:
                 if not all(stage.server in self._listed for stage in job.route):
@@ -141,11 +159,11 @@ class ClientNode:
                 del self.jobs[number]
                 effects.append(Ended(number, refusal))
                 continue
-            self._heed_once(job)
             job.ready = True
             job.progress_at = now
+            self._chain.divide(job)
             effects.append(Ready(number))
-            effects += self._demand(number, job)
+            effects += self._demand(number, job, now)
         return effects
 
     def _heed_once(self, job: Job) -> None:
@@ -163,12 +181,13 @@ class ClientNode:
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
                 )
-        return self._misplaced(job.route) if isinstance(job.route, Branching) else None
+        misplaced = self._misplaced(job.route) if isinstance(job.route, Branching) else None
+        return misplaced or self._chain.objection(job)
 
     def _misplaced(self, route: Branching) -> PalmError | None:
         """Branches need a server that splits before them, and one that joins behind them."""
         places = [(stage, SOURCE, SOURCES, "branches begin behind") for stage in route.branches]
-        joins = frozenset({SINK})
+        joins = frozenset({SINK, REDUCE})
         places += [(stage, SINK, joins, "branches never join: they meet in") for stage in route.joins]
         for stage, wanted, able, what in sorted(places):
             kinds = {link.instance.kind for link in self._links.of(route[stage].server).values()}
@@ -188,12 +207,14 @@ class ClientNode:
         job = self.jobs.get(number)
         if job is None:
             return []
-        return list(dict.fromkeys(stage.server for stage in job.route if not self._links.of(stage.server)))
+        return list(dict.fromkeys(stage.server for stage in job.whole_route if not self._links.of(stage.server)))
 
-    def _demand(self, number: int, job: Job) -> list[Effect]:
+    def _demand(self, number: int, job: Job, now: int) -> list[Effect]:
+        if job.parent is not None:
+            return self._chain.feed(job.parent, now)
         if job.source_ended or job.ended or not job.ready:
             return []
-        outstanding = len(job.rows) + job.untaken + job.demanded
+        outstanding = self._chain.outstanding(job)
         room = job.window.room(outstanding, job.held_bytes, job.demanded)
         # In quarters of a window: each demand wakes a thread at the other end.
         if room <= 0 or (job.demanded and room < job.window.size // 4):
@@ -206,43 +227,59 @@ class ClientNode:
         if job is None or job.ended:
             return []
         job.accept(event.payloads, now, event.deadline)
-        return self._dispatch(job, now) + self._demand(event.number, job)
+        return self._dispatch(job, now) + self._demand(event.number, job, now)
 
-    def _taken(self, event: Taken) -> list[Effect]:
+    def _taken(self, event: Taken, now: int) -> list[Effect]:
         job = self.jobs.get(event.number)
         if job is None:
             return []
         job.untaken -= event.outcomes
-        job.untaken_ok -= event.delivered
-        job.ends.delivered += event.delivered
         job.held_bytes -= event.payload_bytes
-        return self._demand(event.number, job)
+        if job.phase is None:
+            job.untaken_ok -= event.delivered
+            job.ends.delivered += event.delivered
+            return self._demand(event.number, job, now)
+        effects = self._demand(event.number, job, now)
+        for one in (job, *self._chain.behind(job)):
+            effects += self._chain.feed(one, now)
+        return effects
 
-    def _source_ended(self, number: int) -> list[Effect]:
+    def _source_ended(self, number: int, now: int) -> list[Effect]:
         job = self.jobs.get(number)
         if job is None or job.ended:
             return []
         job.source_ended = True
         job.demanded = 0
-        return self._maybe_over(number, job)
+        return self._maybe_over(number, job, now)
 
-    def _cancelled(self, number: int) -> list[Effect]:
+    def _cancelled(self, number: int, now: int) -> list[Effect]:
         job = self.jobs.get(number)
         if job is None or job.ended:
             return []
         job.source_ended = True
         effects = self._end(number, job, job.present(range(job.floor, job.sent)), Status.CANCELLED)
-        return effects + self._maybe_over(number, job)
+        effects += self._chain.cancel(job)
+        return effects + self._over(number, job)
 
-    def _maybe_over(self, number: int, job: Job) -> list[Effect]:
-        if job.ended or not job.source_ended or job.rows:
-            return []
-        job.ended = True
-        over = Over(job.id.incarnation, job.id.number)
-        peers = {peer: None for stage in job.route for peer in self._links.of(stage.server)}
-        effects: list[Effect] = [Tell(peer, over) for peer in peers]
-        effects.append(Ended(number))
+    def _maybe_over(self, number: int, job: Job, now: int) -> list[Effect]:
+        """After anything that may be the last thing that was missing, or that makes partial results go on."""
+        effects = self._chain.advance(job, now)
+        if not job.ended and job.source_ended and not job.rows and (job.phase is None or job.phase.is_over):
+            effects += self._over(number, job)
+        if job.parent is not None and not job.parent.ended:
+            effects += self._maybe_over(job.parent.id.number, job.parent, now)
         return effects
+
+    def _over(self, number: int, job: Job) -> list[Effect]:
+        effects: list[Effect] = []
+        for one in (job, *self._chain.behind(job)):
+            one.ended = True
+            over = Over(one.id.incarnation, one.id.number)
+            peers = {peer: None for stage in one.route for peer in self._links.of(stage.server)}
+            effects += [Tell(peer, over) for peer in peers]
+            if one.parent is not None:
+                self.close(one.id.number)
+        return effects + [Ended(number)] if job.parent is None else effects
 
     def close(self, number: int) -> None:
         """The caller is done with an ended job; its counts go."""
@@ -332,7 +369,15 @@ class ClientNode:
         if job is None or job.id != identity or not header.is_result:
             self.stale += len(batch)
             return effects
-        job.progress_at = now
+        job.root.progress_at = now
+        taken, rest = self._chain.take(job, batch)
+        effects += taken
+        had_tables = rest is not batch
+        if had_tables:
+            self._acquit(identity.number, job)
+        if rest is None:
+            return effects + self._after(identity.number, job, now)
+        batch = rest
         sequences, payloads, statuses = _gathered(job, batch) if header.parts else _new_outcomes(job, batch)
         if statuses is not None and any(status in _NOT_TAKEN for status in statuses):
             if job.at_most_once and not header.parts:
@@ -343,14 +388,16 @@ class ClientNode:
             payloads = [payloads[i] for i in keep]
             statuses = [statuses[i] for i in keep]
         if not sequences:
-            return effects
+            return effects + (self._after(identity.number, job, now) if had_tables else [])
         job.window.answered(len(sequences))
         self._pauses.pop(identity.number, None)
         effects += self._outcomes(identity.number, job, sequences, payloads, statuses)
-        if job.waiting or job.suspects or job.trials:
-            effects += self._dispatch(job, now)
-        effects += self._demand(identity.number, job)
-        return effects + self._maybe_over(identity.number, job)
+        return effects + self._after(identity.number, job, now)
+
+    def _after(self, number: int, job: Job, now: int) -> list[Effect]:
+        effects = self._dispatch(job, now) if job.waiting or job.suspects or job.trials else []
+        effects += self._demand(number, job, now)
+        return effects + self._maybe_over(number, job, now)
 
     def _turned_away(
         self, job: Job, peer: Peer, sequences: list[int], statuses: Sequence[int], now: int
@@ -398,6 +445,27 @@ class ClientNode:
                 for sequence, evidence, status in zip(sequences, payloads, statuses, strict=True)
             ]
         job.end(sequences)
+        if job.phase is None and job.parent is None:
+            effects = self._tell(number, job, sequences, payloads, statuses)
+        else:
+            effects = self._chain.outcomes(job, sequences, payloads, statuses)
+        self._acquit(number, job)
+        return effects
+
+    def _acquit(self, number: int, job: Job) -> None:
+        """Instances whose suspect has ended may have the next one."""
+        over = [
+            peer
+            for peer, (job_number, sequence) in self._quarantine.items()
+            if job_number == number and sequence not in job.rows
+        ]
+        for peer in over:
+            del self._quarantine[peer]
+
+    def _tell(
+        self, number: int, job: Job, sequences: list[int], payloads: list[Payload], statuses: Sequence[int] | None
+    ) -> list[Effect]:
+        """The caller, of messages that have ended."""
         ends = job.ends
         if statuses is None or not any(statuses):
             statuses = None
@@ -419,16 +487,7 @@ class ClientNode:
             job.held_bytes += sum(map(len, payloads))
         else:
             job.held_bytes += sum(map(results_bytes, payloads, statuses))
-        effects: list[Effect] = [Deliver(number, sequences, payloads, None if statuses is None else list(statuses))]
-        if self._quarantine:
-            over = [
-                peer
-                for peer, (job_number, sequence) in self._quarantine.items()
-                if job_number == number and sequence not in job.rows
-            ]
-            for peer in over:
-                del self._quarantine[peer]
-        return effects
+        return [Deliver(number, sequences, payloads, None if statuses is None else list(statuses))]
 
     def _end(self, number: int, job: Job, sequences: list[int], status: Status) -> list[Effect]:
         """End messages from this side."""
@@ -446,7 +505,7 @@ class ClientNode:
             link = self._links.get(event.peer)
             for job in self.jobs.values():
                 if link is not None and any(stage.server == link.instance.server for stage in job.route):
-                    job.progress_at = now
+                    job.root.progress_at = now
         effects = self._links.told(event.peer, event.control)
         return effects + self._dispatch_all(now) if woken else effects
 
@@ -476,8 +535,8 @@ class ClientNode:
             if job.route[0].server == event.server and not (link.instance.draining and len(job.route) > 1):
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], link, clean)
             effects += self._dispatch(job, now)
-            effects += self._demand(number, job)
-            effects += self._maybe_over(number, job)
+            effects += self._demand(number, job, now)
+            effects += self._maybe_over(number, job, now)
         return effects
 
     def _lost_flights(self, number: int, job: Job, flights: list[Flight], link: Link, clean: bool) -> list[Effect]:
@@ -519,7 +578,7 @@ class ClientNode:
             effects = []
         else:
             effects = self._suspect(number, job, word, left)
-        return effects + self._dispatch(job, now) + self._demand(number, job) + self._maybe_over(number, job)
+        return effects + self._after(number, job, now)
 
     def _suspect(self, number: int, job: Job, word: Exposed, sequences: list[int]) -> list[Effect]:
         effects: list[Effect] = []
@@ -567,8 +626,8 @@ class ClientNode:
             for flight in job.overdue(now):
                 effects += self._overdue(number, job, flight, now)
             effects += self._dispatch(job, now)
-            effects += self._demand(number, job)
-            effects += self._maybe_over(number, job)
+            effects += self._demand(number, job, now)
+            effects += self._maybe_over(number, job, now)
         return effects
 
     def _overdue(self, number: int, job: Job, flight: Flight, now: int) -> list[Effect]:
@@ -609,7 +668,9 @@ class ClientNode:
         if missing:
             return f"no live instance of {', '.join(missing)}"
         parts = [f"{len(job.rows)} of {job.sent} messages in flight, {job.retries} sent again"]
-        for server in dict.fromkeys(stage.server for stage in job.route):
+        if job.phase is not None:
+            parts.append(f"{job.phase.absorbed} in {job.phase.reduction.held} partial results or what came of them")
+        for server in dict.fromkeys(stage.server for stage in job.whole_route):
             parts += [f"{server}: {_state_of(link, now)}" for link in self._links.of(server).values()]
         return "; ".join(parts)
 

@@ -104,6 +104,28 @@ class Deliver:
     sequences: list[int]
     payloads: list[Payload]
     statuses: list[int] | None
+    emitted: bool = False
+    """They are what a reduction gave, or became of that: no message of the job's source ends with them."""
+    in_order: bool = True
+    """`sequences` are places in the order of the job's results: each comes once, and none is left out."""
+
+
+@dataclass(slots=True)
+class Absorbed:
+    """So many messages of the job, from `first` on, are in a partial result."""
+
+    number: int
+    first: int
+    count: int
+
+
+@dataclass(slots=True)
+class Settled:
+    """So many absorbed messages of the job have ended, in that way: `Status.OK` for delivered."""
+
+    number: int
+    count: int
+    status: int
 
 
 @dataclass(slots=True)
@@ -128,5 +150,7 @@ Effect = (
     | Ready
     | Demand
     | Deliver
+    | Absorbed
+    | Settled
     | Ended
 )

@@ -119,6 +119,8 @@ class Opened:
     at_most_once: bool
     trace: bytes = b""
     """16 bytes that follow its messages through the cluster, or none."""
+    endless: bool = False
+    """Its source never ends: single calls."""
 
 
 @dataclass(slots=True)

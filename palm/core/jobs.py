@@ -13,6 +13,7 @@ from typing import Iterable, Sequence
 
 from palm.core.links import Link
 from palm.core.message import Header, JobId, Payload, Peer, Status
+from palm.core.phases import Phase
 from palm.core.route import Route
 from palm.core.share import Gathering, Part
 from palm.core.trials import Trials
@@ -80,6 +81,15 @@ class Job:
     ) -> None:
         self.id = job
         self.route = route
+        self.whole_route = route
+        """As the caller knows it; `route` is the part of it that this job itself goes along."""
+        self.phase: Phase | None = None
+        """Where its route ends in a reduction."""
+        self.parent: Job | None = None
+        """The phase that it belongs to: as what comes behind it, or as its rounds."""
+        self.endless = False
+        self.emitted = 0
+        """Results that reductions gave, all phases together."""
         self.header = Header(job, route, 0, at_most_once, trace)
         self.window = window
         self.deadline = deadline
@@ -111,6 +121,11 @@ class Job:
         self._retries: list[deque[Flight]] = [deque() for _ in range(RETRY_LEVELS)]
         self._expiries: list[tuple[int, int, Sequence[int]]] = []  # a heap
 
+    def go_along(self, route: Route) -> None:
+        """Only along this part of its route. Before the first message."""
+        self.route = route
+        self.header = Header(self.id, route, 0, self.at_most_once, self.header.trace)
+
     def forbid_repeats(self) -> None:
         """A function of its route must not run a message again whose fate nobody knows; and at which stage a message
         is, the client does not know either."""
@@ -122,7 +137,13 @@ class Job:
     @property
     def in_flight(self) -> int:
         """Messages that have not ended, and results that the caller has not taken."""
-        return len(self.rows) + self.untaken_ok
+        absorbed = 0 if self.phase is None else self.phase.absorbed
+        return len(self.rows) + self.untaken_ok + absorbed
+
+    @property
+    def root(self) -> Job:
+        """The job that the caller knows."""
+        return self if self.parent is None else self.parent.root
 
     @property
     def watermark(self) -> int:

@@ -66,8 +66,12 @@ class Zip:
     def __init__(self) -> None:
         self._open: dict[int, dict[int, Gathering[tuple[Payload, int]]]] = {}
 
+    def base(self, header: Header, item: int) -> tuple[int, Path]:
+        """What a part is joined to, and its path from there."""
+        return _base(header, item)
+
     def knows(self, header: Header, memory: Memory, item: int) -> bool:
-        return memory.knows(_base(header, item)[0])
+        return memory.knows(self.base(header, item)[0])
 
     def take(self, header: Header, memory: Memory, batch: Batch, now: int) -> Taken:
         taken = Taken()
@@ -75,7 +79,7 @@ class Zip:
         whole, part = header.of(0), header
         statuses = batch.statuses or [Status.OK] * len(batch)
         for item, payload, status in zip(batch.sequences, batch.payloads, statuses, strict=True):
-            base, rest = _base(header, item)
+            base, rest = self.base(header, item)
             if base < memory.floor:
                 taken.stale += 1
             elif memory.knows(base):

@@ -87,6 +87,10 @@ class Memory:
         if self._rows.get(sequence, b"") is None:
             del self._rows[sequence]
 
+    def forget(self, sequences: Sequence[int]) -> None:
+        """As if they had not been here."""
+        _drop(self._rows, sequences)
+
     def ask(self, sequences: Sequence[int], attempts: Sequence[int] | None) -> list[int]:
         """The places of those that were not turned away at this attempt: of the others a second copy has come, and who
         has sent it may have given it to somebody else."""

@@ -6,7 +6,7 @@ columns, so that the cost of a step is shared by all that was ready.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple, NewType
 
@@ -46,7 +46,11 @@ class Status(IntEnum):
     MANY = 8
     """It has none, one or several results: in a server its payload is a `Split`, for a caller the tuple of them. It
     travels from a worker to its leader only."""
+    FOLDED = 9
+    """What a run of messages came to in a reduction: its identity is a `Span`, its payload their table."""
     CANCELLED = 17
+    WITHIN = 18
+    """In a reducer: it is in the table of a message before it, and has no answer of its own."""
 
 
 class Leg(IntEnum):
@@ -68,6 +72,16 @@ class Task(IntEnum):
     GATHER = 3
 
 
+class Form(IntEnum):
+    """What the payloads of a reduction's messages are."""
+
+    PLAIN = 0
+    PARTS = 1
+    """All parts of one message, gathered by a leader for its worker."""
+    TABLES = 2
+    """Partial results of one reduction, one behind the other: to be folded into one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What all messages of one job at one stage have in common. Interned by the codec; equal by value."""
@@ -85,6 +99,7 @@ class Header:
     """Of the leader that handed it out; 0 where `leg` is NONE."""
     task: int = Task.RUN
     """Only a leader and its workers know others than RUN."""
+    form: int = Form.PLAIN
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -110,18 +125,18 @@ class Header:
         parts = isinstance(item, Part)
         if parts == self.parts:
             return self
-        return Header(
-            self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, self.task
-        )
+        return replace(self, parts=parts)
 
     def on(self, leg: Leg, term: int) -> Header:
         """The same stage, between a leader of that term and a worker; `Leg.NONE` and 0 for what the client knows."""
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, self.parts, leg, term, self.task)
+        return replace(self, leg=leg, term=term)
 
     def doing(self, task: Task, item: int) -> Header:
         """The one under which a leader has that done with the item, or with a part made of it."""
-        parts = isinstance(item, Part)
-        return Header(self.job, self.route, self.stage, self.at_most_once, self.trace, parts, self.leg, self.term, task)
+        return replace(self, parts=isinstance(item, Part), task=task)
+
+    def formed(self, form: Form) -> Header:
+        return replace(self, form=form)
 
 
 class Failure(NamedTuple):
@@ -315,6 +330,8 @@ class Instance:
     """How a sink joins; others say nothing."""
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """The names that results of a function may have, for functions that declare them."""
+    every: int = 0
+    """Of a reduction: results come for each so many messages; 0: at the end of the job."""
 
     @property
     def takes_messages(self) -> bool:

@@ -89,6 +89,18 @@ def stages_before(route: Route, stage: int) -> Sequence[int]:
     ]
 
 
+def cut_route(route: Route, stage: int) -> tuple[Route, Route]:
+    """The route in two: up to that stage, and what comes behind it, perhaps nothing. Not inside of a branch."""
+    if not isinstance(route, Branching):
+        return route[: stage + 1], route[stage + 1 :]
+    assert stage not in route.within, "a branch has no end of its own"
+    at = -1
+    for _ in range(stage + 1):
+        at = route.shape.index(".", at + 1)
+    head, tail = route[: stage + 1], route[stage + 1 :]
+    return build_route(head, route.shape[: at + 1]), build_route(tail, route.shape[at + 1 :]) if tail else ()
+
+
 def parse_stage(text: object) -> Stage:
     """`"server.function"` to a Stage; `BadRequest` names the text and the form."""
     if not isinstance(text, str) or text.count(".") != 1:

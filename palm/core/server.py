@@ -23,6 +23,7 @@ from palm.core.event import (
     Received,
     Tick,
 )
+from palm.core.folding import Pack, Whole, outward
 from palm.core.joins import SINK, InOrder, Join, Zip, joiner, meeting_place, objection
 from palm.core.links import Link, Links
 from palm.core.memory import Memory
@@ -83,8 +84,10 @@ class ServerNode:
         cluster: str = "palm",
         max_in_flight: int = 16_384,
         join: Join = "arrival",
+        pack: Pack | None = None,
         now: int = 0,
     ) -> None:
+        """`pack` is a reducer's, and makes it one: one payload of all parts of a message, for whoever folds it."""
         self.peer = peer
         self.server = server
         self.functions = tuple(functions)
@@ -100,6 +103,7 @@ class ServerNode:
         self._cluster = cluster
         self._max_in_flight = max_in_flight
         self._join = join
+        self._pack = pack
         self._joiners: dict[_Row, Zip | InOrder] = {}
         # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
         self._listed: set[str] = set()
@@ -182,6 +186,10 @@ class ServerNode:
             bad_frames=counters.bad_frames,
             uptime_us=(now - self._started) // 1_000,
         )
+
+    @property
+    def reduces(self) -> bool:
+        return self._pack is not None
 
     def has_dialed(self, peer: Peer) -> bool:
         return peer in self._links
@@ -356,7 +364,8 @@ class ServerNode:
         memory.header = header
         memory.advance(batch.watermark)
         built_in = header.target.function in BUILT_IN
-        if self._join != "arrival" and not built_in:
+        joins = self._join != "arrival" or (self._pack is not None and header.parts)
+        if joins and not built_in:
             return self._received_to_join(memory, batch, now)
         if header.at_most_once and not header.parts and not header.leg:
             batch = _picked(batch, memory.ask(batch.sequences, batch.attempts))
@@ -385,7 +394,7 @@ class ServerNode:
         key = _row(header)
         join = self._joiners.get(key)
         if join is None:
-            join = self._joiners[key] = joiner(self._join)
+            join = self._joiners[key] = joiner(self._join) if self._pack is None else Whole(self._pack)
         effects: list[Effect] = []
         text = objection(self._join, header)
         if text:
@@ -529,6 +538,9 @@ class ServerNode:
         """Remember how messages ended here, and send it on. What the client has meanwhile ended itself goes nowhere,
         but to a leader, which else would believe for ever that its worker has it."""
         kept = memory.answer_all(sequences, payloads, statuses)
+        if self._pack is not None:
+            # Who asks again for what was folded asks for another run of messages: an old one would be refused for ever.
+            memory.forget(sequences)
         if statuses is not None:
             self.counters.expired += sum(1 for status in statuses if status == Status.EXPIRED)
         if len(kept) < len(sequences) and not _latest_leg(memory, header).leg:
@@ -552,6 +564,10 @@ class ServerNode:
         before: Peer | None,
         attempts: list[int] | None = None,
     ) -> list[Effect]:
+        if statuses is not None and Status.WITHIN in statuses:
+            sequences, payloads, statuses = outward(sequences, payloads, statuses)
+            if not sequences:
+                return []
         latest = _latest_leg(memory, header)
         if statuses is not None and Status.MANY in statuses and not latest.leg:
             return self._spread(memory, latest, sequences, payloads, statuses, expires, now)

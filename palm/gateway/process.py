@@ -112,6 +112,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             consume=traits.consume,
             scatter=traits.scatter,
             outputs=traits.outputs,
+            reducing=traits.reducing,
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
@@ -181,4 +182,3 @@ async def embed_registry_if_alone(options: ServerOptions) -> Callable[[], Awaita
         "this process serves one, for development (nothing is kept)"
     )
     return registry.aclose
-

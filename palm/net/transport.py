@@ -19,7 +19,7 @@ from palm.net.zmq_channel import Channel
 from palm.net.zmq_link import Link
 from palm.net.zmq_options import Context, TransportSettings, new_context, set_common, set_listening
 from palm.net.zmq_reader import FrameReader
-from palm.ports.transport import Address, Frame, Peer, Sink, TransportCounters, Undeliverable
+from palm.ports.transport import Address, Frame, LinkState, Peer, Sink, TransportCounters, Undeliverable
 
 __all__ = ["TransportSettings", "ZmqTransport"]
 
@@ -88,6 +88,10 @@ class ZmqTransport:
             self._route(self._router, peer, frame, frame_bytes)
         else:
             self._refuse(peer, [frame], "unknown")
+
+    def link_state(self, peer: Peer) -> LinkState:
+        link = self._links.get(peer)
+        return "none" if link is None else "up" if link.is_up else "down"
 
     async def aclose(self, linger_s: float = 0.0) -> None:
         if self._ended is not None:

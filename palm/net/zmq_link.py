@@ -67,6 +67,11 @@ class Link:
                 pass
         self._hear()
 
+    @property
+    def is_up(self) -> bool:
+        """The handshake was made, and the connection has not been lost since."""
+        return self._up
+
     def send(self, frame: Frame, frame_bytes: int) -> None:
         """Send now, else hold, else give back."""
         if not self.held and self._channel.try_send(frame):

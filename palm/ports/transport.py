@@ -51,6 +51,10 @@ class Undeliverable:
 
 
 Arrival = Arrived | Undeliverable
+
+LinkState = Literal["none", "down", "up"]
+"""Of a link that was dialed: "none" where there is none, "up" from the handshake until its loss is noticed."""
+
 Sink = Callable[[list[Arrival]], None]
 
 
@@ -97,6 +101,11 @@ class Transport(Protocol):
         """Hand over one frame, or learn through `sink` that it was not taken. Uses the dialed link where there is one,
         else the link by which the peer dialed us. While a dialed link is not yet up, up to `hold_frames` frames wait
         (in order) for at most the connect timeout. Raises `PayloadTooLarge` over `max_frame_bytes`."""
+        ...
+
+    def link_state(self, peer: Peer) -> LinkState:
+        """How the link dialed to `peer` is. Heartbeats below the frames keep it true within 2 s or so, whatever code
+        either side is busy with: so a peer whose link is up and who says nothing is there, and stuck."""
         ...
 
     async def aclose(self, linger_s: float = 0.0) -> None:

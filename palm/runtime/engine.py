@@ -19,6 +19,7 @@ from palm.ports.host import Host
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
+from palm.wire.fold import decode_tables
 from palm.wire.record import client_key, decode_instance, encode_client, instances_prefix
 
 
@@ -33,8 +34,16 @@ class JobSink(Protocol):
         """`offer` up to that many more payloads, in one call or several."""
         ...
 
-    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
-        """Outcomes, in order of arrival; statuses None: all are results. Say `taken` once the caller has them."""
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = True,
+    ) -> None:
+        """Outcomes, in order of arrival; statuses None: all are results. Say `taken` once the caller has them.
+        `emitted`, `in_order`: see `Deliver`."""
         ...
 
     def ended(self, error: PalmError | None) -> None:
@@ -56,7 +65,9 @@ class ClientEngine:
     ) -> None:
         self.host = host
         self.cluster = cluster
-        self.node = ClientNode(peer=host.transport.peer, incarnation=0, cluster=cluster, name=name)
+        self.node = ClientNode(
+            peer=host.transport.peer, incarnation=0, cluster=cluster, name=name, unfold=decode_tables
+        )
         self.driver = Driver(host, self.node, self._perform, instrument)
         self.directory = Directory(host, cluster, self.driver.post, log=log)
         self.registration = Registration(
@@ -68,7 +79,6 @@ class ClientEngine:
             log=log,
         )
         self._sinks: dict[int, JobSink] = {}
-        self._next_number = 1
 
     async def start(self) -> None:
         """Register: the revision of that makes this life's job ids unlike any other's. Raises RegistryError."""
@@ -88,9 +98,7 @@ class ClientEngine:
 
     def new_number(self) -> int:
         """A number for a job that is about to be opened."""
-        number = self._next_number
-        self._next_number += 1
-        return number
+        return self.node.new_number()
 
     def open(
         self,
@@ -103,6 +111,7 @@ class ClientEngine:
         deadline: int | None = None,
         at_most_once: bool = False,
         trace: bytes = b"",
+        endless: bool = False,
     ) -> None:
         """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this
         returns."""
@@ -116,6 +125,7 @@ class ClientEngine:
                 deadline=deadline,
                 at_most_once=at_most_once,
                 trace=trace,
+                endless=endless,
             )
         )
 
@@ -151,6 +161,11 @@ class ClientEngine:
             in_flight=job.in_flight,
         )
 
+    def emitted(self, number: int) -> int:
+        """How many results the job's reductions have given."""
+        job = self.node.jobs.get(number)
+        return 0 if job is None else job.emitted
+
     def progress_at(self, number: int) -> int | None:
         """Host time of the last sign that the job moves; None once it is gone."""
         job = self.node.jobs.get(number)
@@ -175,7 +190,7 @@ class ClientEngine:
         if sink is None:
             return
         if isinstance(effect, Deliver):
-            sink.deliver(effect.sequences, effect.payloads, effect.statuses)
+            sink.deliver(effect.sequences, effect.payloads, effect.statuses, effect.emitted, effect.in_order)
         elif isinstance(effect, Demand):
             sink.demand(effect.count)
         elif isinstance(effect, Ready):

@@ -7,11 +7,13 @@ import inspect
 from types import CodeType
 from typing import Any, Callable, Iterable
 
+from palm.core.folding import REDUCE
 from palm.core.message import Header, Task
 from palm.core.names import check_name
 from palm.errors import BadRequest, did_you_mean
 from palm.runtime.coding import coded
 from palm.runtime.hooks import NAMES
+from palm.runtime.options import options_of
 from palm.runtime.traits import traits_of
 
 Function = Callable[[bytes], Any]
@@ -22,7 +24,7 @@ WAITING = frozenset({"call"})
 HOOKS = NAMES
 """Methods of a user's class that PALM calls, and nobody else."""
 
-HOOKS_OF_KIND: dict[str, tuple[str, ...]] = {"ScatterGatherServer": ("scatter", "gather")}
+HOOKS_OF_KIND: dict[str, tuple[str, ...]] = {"ScatterGatherServer": ("scatter", "gather"), REDUCE: ("key",)}
 """The same, for the kinds of servers that need them; other classes may have functions of these names."""
 
 _HOOK_OF_TASK: dict[int, str] = {Task.SCATTER: "scatter", Task.GATHER: "gather"}
@@ -48,6 +50,7 @@ def _kind(server: object) -> str:
     return str(getattr(server, "kind", ""))
 
 
+
 def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
     """The named methods of `server`; `BadRequest` names what is missing or cannot be called, and what there is."""
     traits = traits_of(server)
@@ -67,6 +70,10 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
             raise BadRequest(
                 f"class {kind} has no function {name!r}{did_you_mean(name, known)}; it has {', '.join(known) or 'none'}"
             )
+        if traits.kind == REDUCE:
+            _check_folds(type(server).__name__, name, function)
+            functions[name] = function
+            continue
         functions[name] = coded(function, name, kind=traits.kind, zips=traits.join == "zip")
     if not functions:
         raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
@@ -87,6 +94,21 @@ def listed_by_default(server: object) -> list[str]:
             if callable(value) and not name.startswith("_") and not isinstance(value, type) and name not in hooks:
                 names[name] = None
     return list(names)
+
+
+def _check_folds(kind: str, name: str, function: Callable[..., object]) -> None:
+    """A reducer's function takes two payloads, and waits for nothing."""
+    options = options_of(function)
+    if not options.are_plain or options.at_most_once or options.codec not in ("", "bytes"):
+        raise BadRequest(f"function {name!r} of {kind} has options: a reduction folds bytes, and may fold them again")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise BadRequest(f"function {name!r} of {kind} is async: a reduction folds one message after another, use def")
+    try:
+        inspect.signature(function).bind(b"", b"")
+    except TypeError as error:
+        raise BadRequest(
+            f"function {name!r} of {kind} does not take two payloads ({error}): def {name}(self, a, b)"
+        ) from error
 
 
 def may_wait(function: Function) -> bool:

@@ -21,6 +21,7 @@ from palm.core.spread import targets_of
 from palm.observe.log import RING, LogRing
 from palm.ports.host import Host
 from palm.runtime.envelope import CURRENT, Work
+from palm.runtime.fold import FoldCall, Reducing
 from palm.runtime.functions import Function, called, may_wait
 from palm.runtime.lanes import Item, Lane, Order
 from palm.runtime.options import options_of
@@ -35,7 +36,14 @@ AFTER = 1_000_000
 
 _PLAIN = {bytes}
 _STATUS_OF = {bytes: Status.OK, Failure: Status.FAILED, Split: Status.MANY}
-_OWN_FRAMES = (__name__, "palm.runtime.results", "palm.runtime.lanes", "palm.runtime.coding")
+_OWN_FRAMES = (
+    __name__,
+    "palm.runtime.results",
+    "palm.runtime.lanes",
+    "palm.runtime.coding",
+    "palm.runtime.fold",
+    "palm.core.folding",
+)
 
 
 class Invoker:
@@ -51,6 +59,7 @@ class Invoker:
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
         results_bytes: int = MAX_RESULTS_BYTES,
+        reducing: Reducing | None = None,
         hooks: Mapping[str, Function] | None = None,
         built_in: Mapping[str, Callable[[bytes], bytes]] | None = None,
         ring: LogRing | None = None,
@@ -60,6 +69,7 @@ class Invoker:
         self.begins = begins
         self.consume = consume
         self._results_bytes = results_bytes
+        self._reducing = reducing
         self._host = host
         self._server = server
         self._peer = peer
@@ -72,7 +82,7 @@ class Invoker:
         self._post = post
         self.max_payload_bytes = max_payload_bytes
         self._executor = host.executor(server)
-        self._open: dict[JobId, dict[_Call | Order, None]] = {}
+        self._open: dict[JobId, dict[_Call | Order | FoldCall, None]] = {}
         self._lanes: dict[str, Lane] = {}
         self.tallies = {name: Tally() for name in self._functions}
         for name, function in self._functions.items():
@@ -103,6 +113,11 @@ class Invoker:
             self._answer(name, effect)
             return
         self.tallies[name].in_flight += len(batch)
+        if self._reducing is not None:
+            fold = FoldCall(self, name, effect, self._reducing)
+            self._open.setdefault(job, {})[fold] = None
+            self._executor.execute(name, fold.run, fold.order, fold.done)
+            return
         lane = self._lanes.get(name)
         if lane is not None:
             order = Order(effect, self.outlets(effect), self._host.now())
@@ -127,7 +142,7 @@ class Invoker:
                 outcomes.append(self.raised(name, refused, (effect.batch.attempts or [1] * (index + 1))[index]))
         self._post_outcomes(effect, effect.batch.sequences, outcomes)
 
-    def _close(self, job: JobId, call: _Call | Order) -> None:
+    def _close(self, job: JobId, call: _Call | Order | FoldCall) -> None:
         calls = self._open[job]
         del calls[call]
         if not calls:
@@ -270,6 +285,13 @@ class Invoker:
                 statuses.append(outcome if status is None else status)
         self._post(Finished(effect.ticket, sequences, payloads, statuses))
         return 0 if statuses is None else statuses.count(Status.FAILED)
+
+    def finish_all(self, call: FoldCall, sequences: list[int], payloads: list[Payload], statuses: list[int]) -> None:
+        header = call.effect.batch.header
+        self._close(header.job, call)
+        self._post(Finished(call.effect.ticket, sequences, payloads, statuses))
+        took = self._host.now() - call.began
+        self.tallies[called(header)].ended(len(sequences), statuses.count(Status.FAILED), took)
 
 
 class _Call:

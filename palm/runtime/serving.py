@@ -11,6 +11,7 @@ from typing import Callable, Mapping
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
 from palm.core.event import DrainAsked
+from palm.core.folding import REDUCE
 from palm.core.joins import SINK, Join
 from palm.core.message import Instance
 from palm.core.scatter import Policy
@@ -23,6 +24,7 @@ from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
 from palm.runtime.election import Election
 from palm.runtime.envelope import CURRENT
+from palm.runtime.fold import Reducing
 from palm.runtime.functions import Function
 from palm.runtime.hooks import Hook, Lifecycle
 from palm.runtime.inside import Inside
@@ -30,6 +32,7 @@ from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
 from palm.runtime.options import options_of
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
 from palm.runtime.results import MAX_RESULTS_BYTES
+from palm.wire.fold import encode_parts
 from palm.wire.record import encode_instance, instance_key, leader_key
 
 POLL = 10_000_000
@@ -44,7 +47,7 @@ HAND_OVER = 500_000_000
 FAREWELL = 200_000_000
 """How long (ns) an instance that has drained still says so to those who have not heard of it."""
 
-PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer"})
+PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer", REDUCE})
 """The kinds of servers whose instances elect a leader and share the work."""
 
 
@@ -56,7 +59,8 @@ class ServingSettings:
     consume: bool = False
     scatter: Policy | None = None
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """These five are a server class's own: `palm.runtime.traits`."""
+    reducing: Reducing | None = None
+    """These six are a server class's own: `palm.runtime.traits`."""
     lease_ttl_s: int = LEASE_TTL_S
     renew: int = RENEW
     max_in_flight: int = 16_384
@@ -112,6 +116,7 @@ class Serving:
             consume=settings.consume,
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
+            reducing=settings.reducing,
             hooks=hooks,
             built_in=BuiltIns(self, self._ring).functions,
             ring=self._ring,
@@ -146,6 +151,7 @@ class Serving:
             pid=settings.pid,
             started_ms=host.wall() // 1_000_000,
             role="worker" if settings.kind in PARALLEL else "",
+            every=0 if settings.reducing is None else settings.reducing.every,
         )
         self.registration = Registration(
             host,
@@ -283,6 +289,7 @@ def _node(
             max_in_flight=settings.max_in_flight,
             now=host.now(),
             concurrent=any(map(_runs_beside, functions.values())),
+            pack=None if settings.reducing is None else encode_parts,
             scatter=settings.scatter,
         )
     return ServerNode(

@@ -30,14 +30,16 @@ class Standing(NamedTuple):
     rate: float | None = None
     silent_s: float = 0.0
     refused: str = ""
+    is_linked: bool = False
+    """Its process answers below the frames."""
 
     @property
     def state(self) -> str:
-        """One of idle, working, busy, draining, silent, refuses."""
+        """One of idle, working, busy, draining, stuck, unreachable, refuses."""
         if self.refused:
             return "refuses"
         if self.pong is None:
-            return "silent"
+            return "stuck" if self.is_linked else "unreachable"
         if self.pong.draining:
             return "draining"
         if self.pong.busy_us >= BUSY_US:
@@ -49,10 +51,15 @@ class Standing(NamedTuple):
         """What a person may want to know beside the state; mostly nothing."""
         if self.state == "refuses":
             return self.refused
-        if self.state == "silent":
+        if self.state == "stuck":
             return (
-                f"registered, but silent for {self.silent_s:.1f} s: stopped, stuck in code that holds the GIL, "
-                f"or not to be reached at {self.instance.address}"
+                f"its process is there and has said nothing for {self.silent_s:.1f} s: user code holds the GIL "
+                "(a long call into C; see it with py-spy)"
+            )
+        if self.state == "unreachable":
+            return (
+                f"registered, but silent for {self.silent_s:.1f} s: stopped, dead, or not to be reached at "
+                f"{self.instance.address}"
             )
         if self.state == "busy" and self.pong is not None:
             return f"in {self.pong.busy_in} for {self.pong.busy_us / 1e6:.1f} s"
@@ -80,7 +87,10 @@ async def survey(engine: ClientEngine) -> list[Standing]:
     links = {link.instance.peer: link for link in engine.node.instances()}
     now = engine.host.now()
     standings = [
-        _standing(instance, links.get(instance.peer), first.get(instance.peer), begin, now) for instance in instances
+        _standing(instance, links.get(instance.peer), first.get(instance.peer), begin, now)._replace(
+            is_linked=engine.host.transport.link_state(instance.peer) == "up"
+        )
+        for instance in instances
     ]
     return sorted(standings, key=lambda each: (each.instance.server, each.instance.started_ms, each.instance.peer))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Mapping, NamedTuple
 
+from palm.core.folding import REDUCE
 from palm.core.joins import JOINS, Join
 from palm.core.names import check_name
 from palm.core.scatter import PARTIALS, Policy
 from palm.errors import BadRequest
+from palm.runtime.fold import Reducing
 
 
 class Traits(NamedTuple):
@@ -17,15 +20,19 @@ class Traits(NamedTuple):
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     scatter: Policy | None = None
     """Of a ScatterGatherServer."""
+    reducing: Reducing | None = None
+    """Of a ReduceServer."""
 
 
 def traits_of(server: object) -> Traits:
-    """`BadRequest` where a sink asks for a way of joining that there is none of, a scatter-gather for a policy, or
-    outputs are not names."""
+    """`BadRequest` where a sink asks for a way of joining that there is none of, a scatter-gather for a policy, a
+    reducer for no number of messages, or outputs are not names."""
     name = type(server).__name__
     kind = getattr(server, "kind", name)
     if kind == "ScatterGatherServer":
         return Traits(kind, outputs=_outputs_of(server), scatter=_policy(server, name))
+    if kind == REDUCE:
+        return Traits(kind, reducing=_reducing(server))
     if kind != "SinkServer":
         return Traits(kind, outputs=_outputs_of(server))
     wanted = getattr(server, "join", "arrival")
@@ -57,3 +64,22 @@ def _outputs_of(server: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
         (check_name("function", function), tuple(check_name("output", one) for one in names))
         for function, names in declared.items()
     )
+
+
+def _reducing(server: object) -> Reducing:
+    every = getattr(server, "every", None)
+    if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+        raise BadRequest(
+            f"class {type(server).__name__} has every = {every!r}; a reduction gives results each 1 or more messages, "
+            "or with None at the end of a job"
+        )
+    key = getattr(server, "key", None)
+    if inspect.iscoroutinefunction(key):
+        raise BadRequest(f"class {type(server).__name__} has a key that is async: a reduction folds one after another")
+    return Reducing(key if _is_users(server, "key") else None, every or 0)
+
+
+def _is_users(server: object, name: str) -> bool:
+    """Whether it is the user's own, and not the one of PALM's base class."""
+    home = next((kind for kind in type(server).__mro__ if name in vars(kind)), object)
+    return home is not object and home.__module__.partition(".")[0] != "palm"

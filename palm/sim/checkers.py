@@ -68,14 +68,21 @@ def _tally(history: History, job: str) -> tuple[Ledger, str]:
     """The ledger that the events add up to, and the first thing wrong with them, or nothing."""
     open_: set[int] = set()
     ended: dict[int, EntryKind] = {}
+    absorbed, settled = 0, Counter[str]()
     for entry in history.entries:
         if entry.job != job:
             continue
+        if entry.kind is EntryKind.ABSORBED:
+            absorbed += 1
+        elif entry.kind is EntryKind.SETTLED:
+            settled.update(_settled(entry))
+            if settled.total() > absorbed:
+                return Ledger(), f"{settled.total()} absorbed messages have ended, and only {absorbed} were absorbed"
         if entry.kind is EntryKind.SENT:
             if entry.sequence in open_ or entry.sequence in ended:
                 return Ledger(), f"{_message(entry)} was sent as new twice"
             open_.add(entry.sequence)
-        elif entry.kind in ENDS:
+        if entry.kind in ENDS or entry.kind is EntryKind.ABSORBED:
             if entry.sequence in ended:
                 before = ended[entry.sequence].value
                 return Ledger(), f"{_message(entry)} ended as {entry.kind.value} after it had ended as {before}"
@@ -83,14 +90,30 @@ def _tally(history: History, job: str) -> tuple[Ledger, str]:
                 return Ledger(), f"{_message(entry)} ended as {entry.kind.value} but was never sent"
             open_.remove(entry.sequence)
             ended[entry.sequence] = entry.kind
-    ends = Counter(ENDS[kind] for kind in ended.values())
-    return Ledger(sent=len(open_) + len(ended), in_flight=len(open_), **ends), ""
+    ends = Counter(ENDS[kind] for kind in ended.values() if kind in ENDS)
+    ends.update(settled)
+    waiting = len(open_) + absorbed - settled.total()
+    return Ledger(sent=len(open_) + len(ended), in_flight=waiting, **ends), ""
+
+
+def _settled(entry: Entry) -> dict[str, int]:
+    """How many absorbed messages have ended, and how."""
+    count, _, end = entry.detail.partition(" ")
+    return {ENDS[EntryKind(end)]: int(count)}
 
 
 def exactly_once(history: History, *, job: str, count: int) -> CheckResult:
-    """All `count` messages were sent and each was delivered once. Failed and expired ones were not delivered."""
+    """All `count` messages were sent and each was delivered once. Failed and expired ones were not delivered. One that
+    a reduction has absorbed is delivered with the result that it is in, if all absorbed ones are."""
     name = "exactly-once"
-    delivered = Counter(entry.sequence for entry in _of(history, job, EntryKind.DELIVERED))
+    kinds = [EntryKind.DELIVERED]
+    absorbed = sum(1 for _ in _of(history, job, EntryKind.ABSORBED))
+    settled = Counter[str]()
+    for entry in _of(history, job, EntryKind.SETTLED):
+        settled.update(_settled(entry))
+    if absorbed and settled["delivered"] == absorbed:
+        kinds.append(EntryKind.ABSORBED)
+    delivered = Counter(entry.sequence for entry in _of(history, job, *kinds))
     twice = [sequence for sequence, times in delivered.items() if times > 1]
     if twice:
         return _broken(name, f"{job}: delivered more than once: {_some(twice)}")
@@ -109,6 +132,20 @@ def exactly_once(history: History, *, job: str, count: int) -> CheckResult:
     if len(sent) != count:
         return _broken(name, f"{job}: {len(sent)} of its {count} messages were sent when the run ended")
     return _holds(name, f"{job}: {count} sent, each delivered once")
+
+
+def results(history: History, *, job: str, expected: Sequence[bytes]) -> CheckResult:
+    """What the caller got is what was expected, however it is ordered."""
+    name = "results"
+    got = history.results.get(job)
+    if got is None:
+        return _unclear(name, f"{job}: its results were not kept")
+    missing, beyond = Counter(expected) - Counter(got), Counter(got) - Counter(expected)
+    if missing or beyond:
+        said = [f"missing {_some(list(missing))}"] if missing else []
+        said += [f"beyond what was expected {_some(list(beyond))}"] if beyond else []
+        return _broken(name, f"{job}: {' and '.join(said)}, of {len(expected)} expected")
+    return _holds(name, f"{job}: all {len(expected)} as expected")
 
 
 def in_order(history: History, *, job: str) -> CheckResult:
@@ -309,9 +346,9 @@ def _of(history: History, job: str, *kinds: EntryKind) -> Iterator[Entry]:
 
 
 def _in_flight(history: History, job: str) -> Iterator[tuple[int, int]]:
-    """(moment, messages sent and not ended), after each change."""
+    """(moment, messages sent and not ended), after each change. What a reduction has absorbed is in no window."""
     open_: set[int] = set()
-    for entry in _of(history, job, EntryKind.SENT, *ENDS):
+    for entry in _of(history, job, EntryKind.SENT, EntryKind.ABSORBED, *ENDS):
         if entry.kind is EntryKind.SENT:
             open_.add(entry.sequence)
         else:

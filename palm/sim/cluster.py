@@ -133,6 +133,7 @@ class Cluster:
                 consume=traits.consume,
                 scatter=traits.scatter,
                 outputs=traits.outputs,
+                reducing=traits.reducing,
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),

@@ -25,6 +25,10 @@ class EntryKind(Enum):
     FAILED = "failed"
     EXPIRED = "expired"
     DEAD_LETTERED = "dead-lettered"
+    ABSORBED = "absorbed"
+    """It is in a partial result of a reduction."""
+    SETTLED = "settled"
+    """So many absorbed messages have ended with what came of them; `detail` is how many, and how: "12 delivered"."""
     STALE = "stale"
     """An answer came that nobody waits for any more; it was dropped."""
     # of a message, at a server's instance
@@ -99,5 +103,7 @@ class History:
     """By step id: how many frames, processes or requests its fault changed."""
     counts: Mapping[str, Ledger] = field(default_factory=dict)
     """By job id: what the client itself counted, at the end."""
+    results: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    """By job id, where a check looks at them: all results, in the order in which they came."""
     left_open: Sequence[str] | None = None
     """What was still open at the end, in words; None when nobody looked."""

@@ -18,6 +18,7 @@ from palm.sim.checkers import (
     no_orphans,
     one_holder,
     registered,
+    results,
     sometimes,
 )
 from palm.sim.history import History
@@ -32,6 +33,7 @@ from palm.sim.scenario.expectations import (
     NoOrphans,
     OneHolder,
     Registered,
+    Results,
 )
 from palm.sim.scenario.scenario import Scenario
 
@@ -44,12 +46,12 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     always_on: list[Check] = [] if is_asked else [Conserved()]
     sizes = {name: len(server.places) for name, server in scenario.world.servers.items()}
     counts = {job.id: job.messages.count for job in scenario.load}
-    results = [run_check(check, history, sizes, counts) for check in [*always_on, *asked]]
-    results += [sometimes(one, history) for one in expect.sometimes]
-    results += [never(one, history) for one in expect.never]
+    judged = [run_check(check, history, sizes, counts) for check in [*always_on, *asked]]
+    judged += [sometimes(one, history) for one in expect.sometimes]
+    judged += [never(one, history) for one in expect.never]
     if expect.faults_must_bite and scenario.script:
-        results.append(must_bite([step.id for step in scenario.script], history))
-    return results
+        judged.append(must_bite([step.id for step in scenario.script], history))
+    return judged
 
 
 def overall(results: Iterable[CheckResult]) -> Verdict:
@@ -67,6 +69,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], counts: 
             return conserved(history, jobs=[job])
         case ExactlyOnce(job=job):
             return exactly_once(history, job=job, count=counts[job])
+        case Results(job=job, expected=expected):
+            return results(history, job=job, expected=expected)
         case InOrder(job=job):
             return in_order(history, job=job)
         case Bounded(job=job, limit=limit):

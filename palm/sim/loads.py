@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from palm.core.message import JobId, Payload, Status, results_bytes
 from palm.errors import HarnessError, PalmError
@@ -28,6 +28,8 @@ class Load:
         self.has_ended = False
         self.ledger = Ledger()
         self.ended_at: int | None = None
+        self.results: list[bytes] | None = None
+        """All that came, where somebody is going to look at it."""
         self.on_end: Callable[[], None] = lambda: None
         self._payloads = payloads
         self._kernel = kernel
@@ -77,11 +79,22 @@ class Load:
         if not self._waits:
             self._send()
 
-    def deliver(self, sequences: list[int], payloads: list[Payload], statuses: list[int] | None) -> None:
+    def deliver(
+        self,
+        sequences: list[int],
+        payloads: list[Payload],
+        statuses: list[int] | None,
+        emitted: bool = False,
+        in_order: bool = True,
+    ) -> None:
         assert self._engine is not None
         ok = [Status.OK] * len(sequences) if statuses is None else statuses
         size = sum(map(results_bytes, payloads, ok))
+        if self.results is not None:
+            self.results += _results(payloads, ok)
         for sequence, status in zip(sequences, ok, strict=True):
+            if emitted or not in_order:
+                continue  # whether a message was delivered is told by `Settled`
             if self.job.ordered:
                 self._early[sequence] = status
             elif status in DELIVERED:
@@ -150,3 +163,13 @@ class Load:
 
     def _delivered(self, sequence: int) -> None:
         self._recorder.add(EntryKind.DELIVERED, self.job.id, sequence)
+
+
+def _results(payloads: list[Payload], statuses: Sequence[int]) -> list[bytes]:
+    results: list[bytes] = []
+    for payload, status in zip(payloads, statuses, strict=True):
+        if status == Status.MANY and isinstance(payload, tuple):
+            results += [one for one in payload if isinstance(one, bytes)]
+        elif status == Status.OK and isinstance(payload, bytes):
+            results.append(payload)
+    return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from palm.core.effect import Deliver, Effect, Invoke, Send, Stand
+from palm.core.effect import Absorbed, Deliver, Effect, Invoke, Send, Settled, Stand
 from palm.core.event import Event, Finished, Offered, Received
 from palm.core.message import Header, JobId, Leg, Status
 from palm.sim.history import Entry, EntryKind
@@ -145,8 +145,15 @@ class ClientInstrument:
                 job = self._recorder.name_of(effect.batch.header.job)
                 for sequence, attempt in zip(effect.batch.sequences, effect.batch.attempts, strict=True):
                     self._recorder.add(EntryKind.REDELIVERED, job, sequence, attempt=attempt)
-            elif isinstance(effect, Deliver) and effect.statuses is not None:
+            elif isinstance(effect, Deliver) and effect.statuses is not None and not effect.emitted:
                 self._note_ends(effect)
+            elif isinstance(effect, Absorbed):
+                for sequence in range(effect.first, effect.first + effect.count):
+                    self._recorder.add(EntryKind.ABSORBED, self.numbers.get(effect.number, ""), sequence)
+            elif isinstance(effect, Settled):
+                end = _ENDS.get(Status(effect.status), EntryKind.DELIVERED)
+                job = self.numbers.get(effect.number, "")
+                self._recorder.add(EntryKind.SETTLED, job, detail=f"{effect.count} {end.value}")
 
     def _note_accepted(self, event: Offered) -> None:
         first = self._accepted.get(event.number, 0)

@@ -24,7 +24,7 @@ from palm.sim.history import History
 from palm.sim.judge import judge, overall
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Drained, Registered
+from palm.sim.scenario.expectations import Drained, Registered, Results
 from palm.sim.scenario.payloads import payloads
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
@@ -104,6 +104,10 @@ class _Run:
         ]
         self._script.cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
 
+        looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
+        for load in self._loads:
+            load.results = [] if load.job.id in looked_at else None
+
     def _build_network(self) -> None:
         network = self._cluster.world.network
         for name, host in self._scenario.world.hosts.items():
@@ -173,6 +177,7 @@ class _Run:
             active=self._script.intervals(),
             touched=self._script.touched(),
             counts={load.job.id: load.ledger for load in self._loads},
+            results={load.job.id: load.results for load in self._loads if load.results is not None},
             left_open=self._cluster.left_open(),
         )
         if self._film is not None:

@@ -25,6 +25,7 @@ from palm.ports.transport import (
     Arrival,
     Arrived,
     Frame,
+    LinkState,
     Peer,
     Sink,
     TransportCounters,
@@ -404,6 +405,10 @@ class SimTransport:
         connection = self._dialed.pop(peer, None)
         if connection is not None:
             connection.drop()
+
+    def link_state(self, peer: Peer) -> LinkState:
+        connection = self._dialed.get(peer)
+        return "none" if connection is None else "up" if connection.state == "up" else "down"
 
     def send(self, peer: Peer, frame: Frame) -> None:
         size = sum(map(len, frame))

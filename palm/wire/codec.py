@@ -9,17 +9,33 @@ from __future__ import annotations
 
 import re
 from operator import ge
-from typing import Iterable, Iterator, TypeVar
+from typing import Iterable, Iterator, Sequence, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from palm.core.message import Batch, Control, Failure, Frame, Header, JobId, Leg, Payload, Peer, Split, Status, Task
+from palm.core.folding import MAX_SPAN, Span
+from palm.core.message import (
+    Batch,
+    Control,
+    Failure,
+    Form,
+    Frame,
+    Header,
+    JobId,
+    Leg,
+    Payload,
+    Peer,
+    Split,
+    Status,
+    Task,
+)
 from palm.core.route import LONGEST as LONGEST_ROUTE
 from palm.core.route import Branching, Route, build_route, parse_stage
 from palm.core.share import MAX_PARTS, Part, Step, path_of
 from palm.errors import BadFrame, BadRequest
 from palm.wire.control import decode_control
 from palm.wire.crew import decode_joined, decode_split, encode_joined, encode_split
+from palm.wire.fold import check_table
 from palm.wire.frame import Body, pack, unpack
 from palm.wire.palm_pb2 import Failure as FailureMessage
 from palm.wire.palm_pb2 import Message, Single, Table
@@ -52,6 +68,7 @@ _TRAVELLING: frozenset[int] = frozenset(
         Status.UNKNOWN_FATE,
         Status.EMPTY,
         Status.MANY,
+        Status.FOLDED,
     }
 )
 _WITH_FAILURE = frozenset({Status.FAILED, Status.DEAD_LETTERED, Status.UNKNOWN_FATE})
@@ -148,6 +165,7 @@ class Codec:
             payload=payloads,  # type: ignore[arg-type]  # _payload_bytes left bytes only
             attempt=attempts,
             status=statuses,
+            span=_spans(sequences, statuses),
         )
         for batch, start, stop in runs:
             if batch.header.parts:
@@ -168,6 +186,7 @@ class Codec:
             attempt=1 if batch.attempts is None else batch.attempts[index],
             status=0 if batch.statuses is None else batch.statuses[index],  # type: ignore[arg-type]  # enum as int
             part=_path_message(batch.sequences[index]) if batch.header.parts else None,
+            span=next(iter(_spans(batch.sequences[index : index + 1], (batch.statuses or [0])[index : index + 1])), 0),
         )
 
     def _header_bytes(self, header: Header) -> bytes:
@@ -188,6 +207,7 @@ class Codec:
                 task=header.task,
                 parts=header.parts,
                 shape=header.route.shape if isinstance(header.route, Branching) else "",
+                form=header.form,
             ).SerializeToString(deterministic=True)
             _keep(self._bytes_of, header, known)
         return known
@@ -216,12 +236,15 @@ class Codec:
         header = self._header(single.header)
         if header.parts != single.HasField("part"):
             raise BadFrame("a part without its path, or a path that is no part's")
+        sequences: list[int] = [_part(single.sequence, single.part)] if header.parts else [single.sequence]
+        payloads: list[Payload] = [single.payload if payload is None else payload]
+        _put_spans(sequences, payloads, [int(single.status)], [single.span] if single.span else [])
         return _opened(
             Batch(
                 header,
                 single.watermark,
-                [_part(single.sequence, single.part)] if header.parts else [single.sequence],
-                [single.payload if payload is None else payload],
+                sequences,
+                payloads,
                 _remaining(single.remaining_us),
                 None if single.attempt <= 1 else [single.attempt],
                 [int(single.status)] if single.status else None,
@@ -252,6 +275,7 @@ class Codec:
             raise BadFrame("status or attempt out of range")
         batches: list[Batch] = []
         column_of_payloads: list[Payload] = payloads  # type: ignore[assignment]  # nobody else has it
+        _put_spans(sequences, column_of_payloads, statuses, table.span[:])
         start = 0
         for column, count, watermark, left in zip(columns, counts, watermarks, remaining, strict=True):
             stop = start + count
@@ -306,6 +330,8 @@ def _parse_header(message: Message) -> Header:
         raise BadFrame("a header with a stage that is no name, or a shape that is not its route's") from error
     if message.leg > Leg.FROM_WORKER or (message.leg and message.stage == len(message.route)):
         raise BadFrame("a leg that is none, or one of a result")
+    if message.form > Form.TABLES or (message.form == Form.PARTS and not message.leg):
+        raise BadFrame("a form of payloads that is none, or not for a worker")
     if message.task > Task.GATHER or (message.task and not message.leg):
         raise BadFrame("a task that is none, or not for a worker")
     job = JobId(Peer(message.client), message.incarnation, int(message.pipeline))
@@ -319,6 +345,7 @@ def _parse_header(message: Message) -> Header:
         message.leg,
         message.term,
         message.task,
+        message.form,
     )
 
 
@@ -343,6 +370,26 @@ def _part(sequence: int, message: PathMessage) -> Part:
     ):
         raise BadFrame("the path of a part is out of its ranges")
     return Part(sequence, tuple(map(Step, message.stage, message.fork, message.place, message.parts)))
+
+
+def _spans(sequences: Sequence[int], statuses: Sequence[int]) -> list[int]:
+    if Status.FOLDED not in statuses:
+        return []
+    return [one.count for one in sequences if isinstance(one, Span)]
+
+
+def _put_spans(sequences: list[int], payloads: Sequence[Payload], statuses: Sequence[int], spans: list[int]) -> None:
+    """Give what is folded its identity, in place."""
+    if not spans and Status.FOLDED not in statuses:
+        return
+    places = [place for place, status in enumerate(statuses) if status == Status.FOLDED]
+    if len(places) != len(spans) or not all(1 <= span <= MAX_SPAN for span in spans):
+        raise BadFrame("a span that is none, or not where something is folded")
+    for place, span in zip(places, spans, strict=True):
+        payload = payloads[place]
+        assert isinstance(payload, bytes), "nothing of a table is opened yet"
+        check_table(payload)
+        sequences[place] = Span(sequences[place], span)
 
 
 def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:

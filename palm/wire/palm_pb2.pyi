@@ -17,6 +17,7 @@ class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNKNOWN_FATE: _ClassVar[Status]
     EMPTY: _ClassVar[Status]
     MANY: _ClassVar[Status]
+    FOLDED: _ClassVar[Status]
 OK: Status
 FAILED: Status
 EXPIRED: Status
@@ -26,9 +27,10 @@ DEAD_LETTERED: Status
 UNKNOWN_FATE: Status
 EMPTY: Status
 MANY: Status
+FOLDED: Status
 
 class Message(_message.Message):
-    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "parts", "shape", "leg", "term", "task")
+    __slots__ = ("pipeline", "client", "stage", "function", "cache", "payload", "incarnation", "route", "at_most_once", "trace", "parts", "shape", "leg", "term", "task", "form")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +46,7 @@ class Message(_message.Message):
     LEG_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     client: str
     stage: int
@@ -59,7 +62,24 @@ class Message(_message.Message):
     leg: int
     term: int
     task: int
-    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., parts: bool = ..., shape: _Optional[str] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ..., task: _Optional[int] = ...) -> None: ...
+    form: int
+    def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., route: _Optional[_Iterable[str]] = ..., at_most_once: bool = ..., trace: _Optional[bytes] = ..., parts: bool = ..., shape: _Optional[str] = ..., leg: _Optional[int] = ..., term: _Optional[int] = ..., task: _Optional[int] = ..., form: _Optional[int] = ...) -> None: ...
+
+class Fold(_message.Message):
+    __slots__ = ("key", "value", "first", "failed_key", "failure", "failed_first")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    FAILED_KEY_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIRST_FIELD_NUMBER: _ClassVar[int]
+    key: _containers.RepeatedScalarFieldContainer[bytes]
+    value: _containers.RepeatedScalarFieldContainer[bytes]
+    first: _containers.RepeatedScalarFieldContainer[int]
+    failed_key: _containers.RepeatedScalarFieldContainer[bytes]
+    failure: _containers.RepeatedScalarFieldContainer[bytes]
+    failed_first: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, key: _Optional[_Iterable[bytes]] = ..., value: _Optional[_Iterable[bytes]] = ..., first: _Optional[_Iterable[int]] = ..., failed_key: _Optional[_Iterable[bytes]] = ..., failure: _Optional[_Iterable[bytes]] = ..., failed_first: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Path(_message.Message):
     __slots__ = ("stage", "fork", "place", "parts")
@@ -108,7 +128,7 @@ class PartFailed(_message.Message):
     def __init__(self, place: _Optional[int] = ..., part: _Optional[int] = ..., reason: _Optional[_Union[Failure.Reason, str]] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Table(_message.Message):
-    __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status", "part")
+    __slots__ = ("header", "run_header", "run_count", "run_watermark", "run_remaining_us", "sequence", "payload", "attempt", "status", "part", "span")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     RUN_HEADER_FIELD_NUMBER: _ClassVar[int]
     RUN_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +139,7 @@ class Table(_message.Message):
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    SPAN_FIELD_NUMBER: _ClassVar[int]
     header: _containers.RepeatedScalarFieldContainer[bytes]
     run_header: _containers.RepeatedScalarFieldContainer[int]
     run_count: _containers.RepeatedScalarFieldContainer[int]
@@ -129,10 +150,11 @@ class Table(_message.Message):
     attempt: _containers.RepeatedScalarFieldContainer[int]
     status: _containers.RepeatedScalarFieldContainer[int]
     part: _containers.RepeatedCompositeFieldContainer[Path]
-    def __init__(self, header: _Optional[_Iterable[bytes]] = ..., run_header: _Optional[_Iterable[int]] = ..., run_count: _Optional[_Iterable[int]] = ..., run_watermark: _Optional[_Iterable[int]] = ..., run_remaining_us: _Optional[_Iterable[int]] = ..., sequence: _Optional[_Iterable[int]] = ..., payload: _Optional[_Iterable[bytes]] = ..., attempt: _Optional[_Iterable[int]] = ..., status: _Optional[_Iterable[int]] = ..., part: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
+    span: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, header: _Optional[_Iterable[bytes]] = ..., run_header: _Optional[_Iterable[int]] = ..., run_count: _Optional[_Iterable[int]] = ..., run_watermark: _Optional[_Iterable[int]] = ..., run_remaining_us: _Optional[_Iterable[int]] = ..., sequence: _Optional[_Iterable[int]] = ..., payload: _Optional[_Iterable[bytes]] = ..., attempt: _Optional[_Iterable[int]] = ..., status: _Optional[_Iterable[int]] = ..., part: _Optional[_Iterable[_Union[Path, _Mapping]]] = ..., span: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Single(_message.Message):
-    __slots__ = ("header", "watermark", "remaining_us", "sequence", "attempt", "status", "payload", "frame_bytes", "part")
+    __slots__ = ("header", "watermark", "remaining_us", "sequence", "attempt", "status", "payload", "frame_bytes", "part", "span")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
     REMAINING_US_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +164,7 @@ class Single(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    SPAN_FIELD_NUMBER: _ClassVar[int]
     header: bytes
     watermark: int
     remaining_us: int
@@ -151,7 +174,8 @@ class Single(_message.Message):
     payload: bytes
     frame_bytes: int
     part: Path
-    def __init__(self, header: _Optional[bytes] = ..., watermark: _Optional[int] = ..., remaining_us: _Optional[int] = ..., sequence: _Optional[int] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., payload: _Optional[bytes] = ..., frame_bytes: _Optional[int] = ..., part: _Optional[_Union[Path, _Mapping]] = ...) -> None: ...
+    span: int
+    def __init__(self, header: _Optional[bytes] = ..., watermark: _Optional[int] = ..., remaining_us: _Optional[int] = ..., sequence: _Optional[int] = ..., attempt: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., payload: _Optional[bytes] = ..., frame_bytes: _Optional[int] = ..., part: _Optional[_Union[Path, _Mapping]] = ..., span: _Optional[int] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "kind", "text", "remote_traceback", "server", "function", "instance", "attempt")

@@ -66,6 +66,8 @@ def encode_instance(instance: Instance) -> bytes:
         record["join"] = instance.join
     if instance.outputs:
         record["outputs"] = {function: list(names) for function, names in instance.outputs}
+    if instance.every:
+        record["every"] = instance.every
     return json.dumps(record, separators=(",", ":")).encode()
 
 
@@ -92,10 +94,11 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
             draining=bool(record.get("draining", False)),
             protocol=int(record.get("protocol", 1)),
             role=_role(record.get("role", "")),
-            term=_term(record.get("term", 0)),
+            term=_number(record.get("term", 0)),
             once=tuple(record.get("once", ())),
             join=str(record.get("join", "")),
             outputs=_outputs(record.get("outputs", {})),
+            every=_number(record.get("every", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
@@ -112,10 +115,11 @@ def decode_instance(key: str, value: bytes) -> Instance | None:
     return instance
 
 
-def _term(said: object) -> int:
-    """Raises ValueError for what is no revision: a leader of the highest term is believed before all others."""
+def _number(said: object) -> int:
+    """A revision, or a count. Raises ValueError for what is none: a leader of the highest term is believed before all
+    others."""
     if not isinstance(said, int) or not 0 <= said < 2**63:
-        raise ValueError(f"{said!r:.80} is no term")
+        raise ValueError(f"{said!r:.80} is no term, and no count")
     return said
 
 

@@ -251,6 +251,9 @@ def test_it_fits_and_reads_at_every_width(
     """Nothing is cut off to the side; text stands out by 4.5 to 1 or more; the canvases are not empty."""
     shown = opened(page(scenario, *filmed, REPLAY), width=width, scheme=scheme)
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    if width > 1000:
+        wide = "[...document.querySelectorAll('section')].filter(one => one.scrollWidth > one.clientWidth).length"
+        assert shown.evaluate(wide) == 0
     for selector in ("body", ".about", ".figures", ".mark", ".story time", ".legend", "button"):
         assert shown.evaluate(CONTRAST, selector) >= 4.5, selector
     for canvas in ("diagram", "flight", "latency", "overview"):

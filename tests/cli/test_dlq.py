@@ -29,6 +29,9 @@ run_server(Sick, "sick")
 """
 
 
+CLEAN = str(Path(__file__).parents[2] / "examples" / "text" / "clean.py")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     return str(tmp_path / "letters")
@@ -39,6 +42,7 @@ def sick(tmp_path: Path) -> Iterator[Cluster]:
     script = tmp_path / "sick.py"
     script.write_text(FRAGILE.format(mended=tmp_path / "mended"))
     with cluster() as made:
+        made.serve(script=CLEAN)
         for _ in range(4):
             made.serve(script=str(script))
         yield made
@@ -49,16 +53,16 @@ def dlq(made: Cluster, *words: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_dead_letter_is_listed_shown_and_replayed(sick: Cluster, folder: str, tmp_path: Path) -> None:
-    """From another process, after its client has ended; once it was delivered it is gone."""
+    """From another process, after its client has ended, though a later stage died of it; once delivered it is gone."""
     with Client(sick.endpoint, timeout=60, dead_letters=folder) as client:
-        job = client.job([b"one", b"", b"three"], "sick.measure", errors="yield")
+        job = client.job([b"one", b"", b"three"], ["clean.line", "sick.measure"], errors="yield")
         results = list(client.submit(job))
         assert sorted(r for r in results if isinstance(r, bytes)) == [b"3", b"5"]
         assert [type(r) for r in results if not isinstance(r, bytes)] == [DeadLettered]
         assert [letter.sequence for letter in job.dead_letters] == [1]
     offline = ["--dlq", folder]
     [entry] = json.loads(palm("dlq", "ls", "--json", *offline).stdout)
-    assert entry["route"] == "sick.measure" and (entry["sequence"], entry["bytes"]) == (1, 0)
+    assert entry["route"] == ["clean.line", "sick.measure"] and (entry["sequence"], entry["bytes"]) == (1, 0)
     assert "3 instances of sick died while they had this message" in entry["evidence"]
     shown = json.loads(palm("dlq", "show", str(entry["id"]), "--json", *offline).stdout)
     assert shown["payload"] == {"text": ""} and shown["evidence"] == entry["evidence"]

@@ -6,10 +6,14 @@ import json
 import os
 import signal
 import socket
+from pathlib import Path
+from typing import Any
 
 from palm.cli.ps import age
 from tests.support.cluster import Cluster, cluster, palm, wait_until
 from tests.support.etcd import free_ports
+
+PRIMES = str(Path(__file__).parents[2] / "examples" / "parallel" / "primes.py")
 
 
 def test_ps_lists_who_lives(letters: Cluster) -> None:
@@ -57,19 +61,60 @@ def test_ps_shows_a_working_and_a_silent_instance_as_they_are() -> None:
         assert busy.pid == entries["busy"]["pid"]
         # Its lease lasts for some seconds: then it is not listed any more, which is as true.
         if "stopped" in entries:
-            assert entries["stopped"]["state"] == "silent" and entries["stopped"]["in_flight"] is None
+            assert entries["stopped"]["state"] == "unreachable" and entries["stopped"]["in_flight"] is None
             assert "silent for" in entries["stopped"]["detail"]
         assert "busy" in table
 
 
-def test_ps_shows_a_stopped_instance_as_silent() -> None:
+def test_ps_shows_a_stopped_instance_as_unreachable() -> None:
     """It holds its lease still, and answers nobody."""
     with cluster() as made:
         stopped = made.serve()
         os.kill(stopped.pid, signal.SIGSTOP)
         [entry] = json.loads(made.palm("ps", "--json").stdout)
-        assert (entry["state"], entry["in_flight"], entry["rate_per_s"]) == ("silent", None, None)
+        assert (entry["state"], entry["in_flight"], entry["rate_per_s"]) == ("unreachable", None, None)
         assert "not to be reached at" in entry["detail"] and entry["silent_s"] >= 1.5
+
+
+STUCK = """
+import re, sys
+from palm import RegisteredServer, run_server
+
+class Stuck(RegisteredServer):
+    def search(self, message):
+        print("searching", file=sys.stderr, flush=True)
+        return b"%r" % re.match(r"(a+)+$", "a" * 40 + "b")  # for years, in C, without giving up the GIL
+
+run_server(Stuck, "stuck")
+"""
+
+
+def test_ps_tells_a_stuck_instance_from_one_that_cannot_be_reached(tmp_path: Path) -> None:
+    """Its process answers the heartbeats of the wire, and nothing that Python would have to say."""
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    with cluster() as made:
+        server = made.serve(script=str(script))
+        made.start("call", "stuck.search", "x")
+        server.wait_for("searching")
+        [entry] = json.loads(made.palm("ps", "--json").stdout)  # before its lease ends
+        assert entry["state"] == "stuck" and "holds the GIL" in entry["detail"]
+
+
+def test_ps_shows_who_leads() -> None:
+    """Role and term of each instance of a parallel server."""
+    with cluster() as made:
+        for _ in range(2):
+            made.serve(script=PRIMES)
+        roles: list[dict[str, Any]] = []
+
+        def settled() -> bool:
+            roles[:] = json.loads(made.palm("ps", "--json").stdout)
+            return sorted(entry["role"] for entry in roles) == ["leader", "worker"]
+
+        wait_until(settled, 20, lambda: f"roles are {roles}")
+        assert [entry["term"] > 0 for entry in sorted(roles, key=lambda entry: str(entry["role"]))] == [True, False]
+        assert "leader (term " in made.palm("ps").stdout.decode()
 
 
 def test_ps_without_a_registry_is_one_line() -> None:

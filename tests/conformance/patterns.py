@@ -1,5 +1,5 @@
-"""What many results, branches and joins mean: checks on any client, whose cluster has `work`, `split`, `crew`
-and `parts` twice, `skipping`, `showing`, `hanging`, `zipped`, `ended` and `ordered` once."""
+"""What many results, branches, joins and reductions mean: checks on any client, whose cluster has `work`, `split`,
+`crew`, `parts` and `folded` twice, `skipping`, `showing`, `hanging`, `zipped`, `ended`, `ordered` and `tens` once."""
 
 from __future__ import annotations
 
@@ -179,6 +179,75 @@ def what_scatter_or_gather_does_wrong_fails_its_message(client: Client) -> None:
         client.call("parts.many", b"x")
 
 
+def a_reduction_is_the_serial_fold(client: Client) -> None:
+    """One result for the whole job, of all messages in their order; for an empty job none."""
+    job = client.job(NUMBERS * 20, ["work.tag", "folded.join"], window=64)
+    assert list(client.submit()) == [b"".join(number + b"t" for number in NUMBERS * 20)]
+    assert tuple(job.ledger) == (600, 600, 0, 0, 0, 0) and job.emitted == 1
+    assert list(client.map([], "folded.join")) == []
+    assert list(client.map([b"alone"], "folded.join")) == [b"alone"]
+
+
+def each_key_has_a_result(client: Client) -> None:
+    """In the order of the first message that had it; the parts of one message may have different keys."""
+    payloads = [b"%s=%d" % (b"cab"[n % 3 : n % 3 + 1], n) for n in range(90)]
+    sums = [b"c=1305", b"a=1335", b"b=1365"]
+    assert list(client.map(payloads, "folded.add", ordered=True)) == sums
+    route = ["split.copy", [["work.tag"], ["work.tag"]], "zipped.all", "folded.join"]
+    assert list(client.map([b"0", b"1"], route)) == [b"0t|0t1t|1t"]
+    assert list(client.map([b"0", b"1", b"2"], [*route[:2], "folded.join"])) == [b"0t0t1t1t2t2t"]
+    assert list(client.map([b"2", b"0", b"3"], ["work.count", "folded.join"])) == [b"2.02.13.03.13.2"]
+
+
+def results_may_come_each_so_many_messages(client: Client) -> None:
+    """And go on to the next stage, as messages; which may reduce again."""
+    job = client.job(NUMBERS + NUMBERS[:5], ["tens.join", "work.tag"], ordered=True)
+    tens = [b"".join(NUMBERS[at : at + 10]) for at in (0, 10, 20)] + [b"01234"]
+    assert list(client.submit()) == [ten + b"t" for ten in tens]
+    assert tuple(job.ledger) == (35, 35, 0, 0, 0, 0)
+    job = client.job(NUMBERS, ["tens.join", "work.tag", "folded.join", "work.tag"])
+    assert list(client.submit()) == [b"".join(ten + b"t" for ten in tens[:3]) + b"t"]
+    assert tuple(job.ledger) == (30, 30, 0, 0, 0, 0) and job.emitted == 4
+
+
+def what_cannot_be_folded_fails_alone(client: Client) -> None:
+    """A message without a key; and where the function raises, the later message, or the result of that key if both
+    were in partial results before. Everything else goes on."""
+    job = client.job([b"a", b"?", b"b"], ["folded.join"], errors="yield")
+    first, second = sorted(client.submit(), key=lambda result: isinstance(result, bytes))
+    assert isinstance(first, HandlerFailed) and first.sequence == 1 and "has a key of int" in str(first)
+    assert second == b"ab" and tuple(job.ledger) == (3, 2, 1, 0, 0, 0)
+    for bad, kind in ((b"x", "ValueError"), (b"y", "TypeError")):
+        job = client.job([b"a", bad, b"k=a", b"k=b"], ["folded.picky"], errors="yield")
+        results = list(client.submit())
+        [error] = [error for error in results if isinstance(error, HandlerFailed)]
+        assert error.kind == kind and (error.sequence == 1) != ("key b''" in str(error)), error
+        assert [one for one in results if one is not error and one != b"a"] == [b"k=ak=b"]
+        assert tuple(job.ledger) == (4, 3, 1, 0, 0, 0)
+
+
+def a_result_that_fails_behind_a_reduction_is_a_failure(client: Client) -> None:
+    """One message for each such result has failed; the other results are there."""
+    job = client.job(NUMBERS, ["tens.join", "work.fails_on_two"], errors="yield")
+    assert len(list(client.submit())) == 3 and tuple(job.ledger) == (30, 30, 0, 0, 0, 0)
+    job = client.job([b"a.2"], ["folded.join", "work.fails_on_two"], errors="yield")
+    [error] = client.submit()
+    assert isinstance(error, HandlerFailed) and error.text == "two"
+    assert tuple(job.ledger) == (1, 0, 1, 0, 0, 0)
+
+
+def a_reduction_in_a_wrong_place_is_refused(client: Client) -> None:
+    """In a branch, in a job that must not run twice, and in a single call."""
+    for job, said in (
+        (client.job(NUMBERS, ["split.copy", [["folded.join"], ["work.tag"]]]), "stands in a branch"),
+        (client.job(NUMBERS, ["folded.join"], at_most_once=True), "leave out at_most_once"),
+    ):
+        with pytest.raises(BadRequest, match=said):
+            list(client.submit(job))
+    with pytest.raises(BadRequest, match="use map or a job"):
+        client.call("folded.join", b"x")
+
+
 CHECKS: list[Check] = [
     many_results_come_in_the_order_of_their_paths,
     results_without_order_are_all_there,
@@ -191,6 +260,12 @@ CHECKS: list[Check] = [
     an_ordered_sink_sees_messages_in_order,
     a_route_that_cannot_work_is_refused_before_its_first_message,
     a_handler_sees_its_message,
+    a_reduction_is_the_serial_fold,
+    each_key_has_a_result,
+    results_may_come_each_so_many_messages,
+    what_cannot_be_folded_fails_alone,
+    a_result_that_fails_behind_a_reduction_is_a_failure,
+    a_reduction_in_a_wrong_place_is_refused,
     workers_of_a_butterfly_may_have_many_results_or_none,
     a_message_is_taken_apart_and_gathered_in_order,
     parts_of_parts_are_gathered_each_by_itself,

@@ -11,8 +11,8 @@ from tests.conformance.patterns import CHECKS, Check
 from tests.support import patterns
 from tests.support.cluster import Cluster, cluster
 
-TWICE = ("Work", "Split", "Crew", "Parts")
-ONCE = ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered")
+TWICE = ("Work", "Split", "Crew", "Parts", "Folded")
+ONCE = ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered", "Tens")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ def test_patterns_in_the_simulator(check: Check) -> None:
         sim.serve(patterns.Split, name="split", instances=2)
         sim.serve(patterns.Crew, name="crew", instances=3)
         sim.serve(patterns.Parts, name="parts", instances=3)
-        for name in ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered"):
+        sim.serve(patterns.Folded, name="folded", instances=2)
+        for name in ("Skipping", "Showing", "Hanging", "Zipped", "Ended", "Ordered", "Tens"):
             sim.serve(getattr(patterns, name), name=name.lower())
         check(sim.client(timeout=60))

@@ -26,6 +26,7 @@ from palm.sim.checkers import (
     registered,
     sometimes,
 )
+from palm.sim.checkers import results as results_check
 from palm.sim.history import ENDS, Entry, EntryKind, History, Interval
 from palm.sim.judge import judge, overall, run_check
 from palm.sim.scenario import load
@@ -247,6 +248,44 @@ def test_a_fault_that_was_not_done_or_bit_nothing_makes_the_run_inconclusive():
     assert (result.verdict, result.why) == (INCONCLUSIVE, "back was never done, die touched nothing")
 
 
+# -- reductions -------------------------------------------------------------------------------------------------------
+
+
+def reduced(absorbed: int, *settled: str) -> list[Entry]:
+    """Ten messages are sent, the first of them absorbed, and some settled."""
+    sent = [Entry(1, SENT, "main", sequence) for sequence in range(10)]
+    return [
+        *sent,
+        *(Entry(2, EntryKind.ABSORBED, "main", sequence) for sequence in range(absorbed)),
+        *(Entry(3, EntryKind.SETTLED, "main", detail=one) for one in settled),
+    ]
+
+
+def test_absorbed_messages_are_in_flight_until_they_are_settled():
+    """And are delivered with the result that they are in; never more of them than were absorbed."""
+    for entries, ledger in (
+        (reduced(10), Ledger(sent=10, in_flight=10)),
+        (reduced(10, "6 delivered"), Ledger(sent=10, delivered=6, in_flight=4)),
+        (reduced(10, "6 delivered", "4 failed"), Ledger(sent=10, delivered=6, failed=4)),
+    ):
+        run = History(entries=entries, end_ns=S, counts={"main": ledger})
+        assert conserved(run, jobs=["main"]).verdict is HOLDS, ledger
+    assert conserved(history(reduced(3, "4 delivered")), jobs=["main"]).verdict is BROKEN
+    assert exactly_once(history(reduced(10, "10 delivered")), job="main", count=10).verdict is HOLDS
+    assert exactly_once(history(reduced(10, "9 delivered", "1 failed")), job="main", count=10).verdict is BROKEN
+    assert exactly_once(history(reduced(9, "9 delivered")), job="main", count=10).verdict is BROKEN
+
+
+def test_results_are_those_expected_however_they_are_ordered():
+    """None missing, none beyond, none twice; where nobody kept them, nobody can tell."""
+    run = History(entries=[], end_ns=S, results={"main": [b"2", b"1"]})
+    assert results_check(run, job="main", expected=[b"1", b"2"]).verdict is HOLDS
+    for expected, said in (([b"1"], "beyond"), ([b"1", b"2", b"2"], "missing"), ([b"1", b"3"], "missing b'3'")):
+        result = results_check(run, job="main", expected=expected)
+        assert result.verdict is BROKEN and said in result.why
+    assert results_check(history([]), job="main", expected=[]).verdict is INCONCLUSIVE
+
+
 # -- all together -----------------------------------------------------------------------------------------------------
 
 PARTITION = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
@@ -268,6 +307,7 @@ def test_every_check_of_the_table_is_judged():
     """A check that a file may ask for is one that `run_check` knows, under the same name."""
     run = history([], end_ns=S)
     values = {"job": "main", "limit": 1, "server": "count", "servers": ("count",), "within_ns": 1, "p99_ns": 1}
+    values["expected"] = (b"1",)
     for name, shape in CHECKS.items():
         check = shape(**{key: value for key, value in values.items() if key in shape.__dataclass_fields__})
         assert run_check(check, run, {"count": 1}, {"main": 1}).check == name == shape.name

@@ -2,7 +2,15 @@
 
 import asyncio
 
-from palm import ButterflyServer, PartFailed, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer
+from palm import (
+    ButterflyServer,
+    PartFailed,
+    ReduceServer,
+    RegisteredServer,
+    ScatterGatherServer,
+    SinkServer,
+    SourceServer,
+)
 
 
 class Work(RegisteredServer):
@@ -153,3 +161,28 @@ class Skipping(Parts):
 
 class Showing(Parts):
     partial = "show"
+
+
+class Folded(ReduceServer):
+    def key(self, message):
+        """What stands before `=`; of a wrong type for `?`."""
+        return 7 if message == b"?" else message.split(b"=")[0] if b"=" in message else None
+
+    def join(self, one, other):
+        return one + other
+
+    def add(self, one, other):
+        name, number = one.split(b"=")
+        return b"%s=%d" % (name, int(number) + int(other.split(b"=")[1]))
+
+    def picky(self, one, other):
+        if other.startswith(b"x"):
+            raise ValueError("no x")
+        return 1 if other.startswith(b"y") else one + other
+
+
+class Tens(ReduceServer):
+    every = 10
+
+    def join(self, one, other):
+        return one + other

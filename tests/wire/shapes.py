@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from palm.core.folding import MAX_SPAN, Entry, Span
 from palm.core.message import (
     Batch,
     Control,
     Exposed,
     Failure,
+    Form,
     Header,
     Hello,
     JobId,
@@ -27,6 +29,7 @@ from palm.core.message import (
 )
 from palm.core.route import Stage
 from palm.wire.codec import LONGEST_TIME_US
+from palm.wire.fold import encode_table
 
 UINT64 = st.integers(0, 2**64 - 1)
 NAMES = st.text("abcXYZ019_-", min_size=1, max_size=12)
@@ -52,22 +55,32 @@ def headers(draw: st.DrawFn) -> Header:
     trace = draw(st.sampled_from([b"", bytes(range(16))]))
     header = Header(job, route, draw(st.integers(0, len(route))), draw(st.booleans()), trace)
     leg = Leg.NONE if header.is_result else draw(st.sampled_from(Leg))
+    header = header.formed(draw(st.sampled_from(Form if leg else [Form.PLAIN, Form.TABLES])))
     task = draw(st.sampled_from([Task.RUN, Task.SCATTER])) if leg else Task.RUN
     return header.on(leg, draw(UINT64)).doing(task, 0) if leg else header
+
+
+TABLES = st.lists(st.builds(Entry, st.binary(max_size=8), st.binary(max_size=20), UINT64, st.booleans()), max_size=4)
+TRAVELLING = [*range(8), Status.FOLDED]
 
 
 @st.composite
 def batches(draw: st.DrawFn, header: Header | None = None, largest: int = 40) -> Batch:
     count = draw(st.integers(1, 6))
-    statuses = draw(st.none() | st.lists(st.sampled_from(range(8)), min_size=count, max_size=count))
+    statuses = draw(st.none() | st.lists(st.sampled_from(TRAVELLING), min_size=count, max_size=count))
     payloads: list[Payload] = []
+    sequences = draw(st.lists(UINT64, min_size=count, max_size=count))
     for index in range(count):
-        failed = statuses is not None and statuses[index] == Status.FAILED
-        payloads.append(draw(FAILURES) if failed else draw(st.binary(max_size=largest)))
+        status = Status.OK if statuses is None else statuses[index]
+        if status == Status.FOLDED:
+            sequences[index] = Span(sequences[index], draw(st.integers(1, MAX_SPAN)))
+            payloads.append(draw(TABLES.map(encode_table)))
+        else:
+            payloads.append(draw(FAILURES) if status == Status.FAILED else draw(st.binary(max_size=largest)))
     return Batch(
         draw(headers()) if header is None else header,
         draw(UINT64),
-        draw(st.lists(UINT64, min_size=count, max_size=count)),
+        sequences,
         payloads,
         draw(st.none() | st.integers(0, LONGEST_TIME_US).map(lambda us: us * 1_000)),
         draw(st.none() | st.lists(st.integers(1, 1_000_000), min_size=count, max_size=count)),

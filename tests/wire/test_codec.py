@@ -44,7 +44,7 @@ def decoded(frames: list[Frame]) -> list[Batch]:
     return found
 
 
-Row = tuple[Header, int, int | None, int, Payload, int, int]
+Row = tuple[Header, int, int | None, int, Payload, int, int, object]
 
 
 def encoded(given_batches: list[Batch], codec: Codec | None = None) -> list[Frame]:
@@ -61,7 +61,8 @@ def rows(given_batches: list[Batch]) -> list[Row]:
             if item.status == Status.FAILED and isinstance(payload, bytes):
                 payload = decode_failure(payload)
             shared = (batch.header, batch.watermark, batch.remaining)
-            found.append((*shared, item.sequence, payload, item.status, item.attempt))
+            span = getattr(item.sequence, "count", 0)
+            found.append((*shared, item.sequence, payload, item.status, item.attempt, span))
     return found
 
 

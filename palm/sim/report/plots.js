@@ -51,6 +51,7 @@ function drawFlight(canvas, data, view) {
   for (let i = from; i < to;) {
     const x = Math.max(scale.left, scale.x(at[i]) | 0);
     let least = current, high = current;
+    pen.lineTo(x, y(current));
     do {
       current = level[i];
       if (current < least) least = current;

@@ -12,7 +12,21 @@ from typing import Annotated, ClassVar, Literal, Mapping
 from palm.errors import did_you_mean
 from palm.sim.history import EntryKind
 from palm.sim.scenario.distributions import check_quantiles
-from palm.sim.scenario.forms import DURATION, NAME, Form, Key, block_of, keys_of, list_of, one_of, scalar, take, whole
+from palm.sim.scenario.files import find_at
+from palm.sim.scenario.forms import (
+    DURATION,
+    NAME,
+    TEXT,
+    Form,
+    Key,
+    block_of,
+    keys_of,
+    list_of,
+    one_of,
+    scalar,
+    take,
+    whole,
+)
 from palm.sim.scenario.yaml_strict import Node, Table
 
 Phase = Literal["always", "eventually", "finally"]
@@ -45,6 +59,21 @@ class ExactlyOnce:
     name: ClassVar[str] = "exactly-once"
     phases: ClassVar[tuple[Phase, ...]] = ("finally",)
     job: Annotated[str, Key("job", NAME)]
+    line: int = 0
+
+
+def _lines(node: Node) -> tuple[bytes, ...]:
+    return tuple(find_at(node, TEXT.read(node)).read_bytes().splitlines())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The caller got these results, in any order: the lines of a file."""
+
+    name: ClassVar[str] = "results"
+    phases: ClassVar[tuple[Phase, ...]] = ("finally",)
+    job: Annotated[str, Key("job", NAME)]
+    expected: Annotated[tuple[bytes, ...], Key("file", Form("a file", _lines))]
     line: int = 0
 
 
@@ -128,11 +157,12 @@ class OneHolder:
     line: int = 0
 
 
-Check = Conserved | ExactlyOnce | InOrder | Bounded | Drained | Registered | Latency | NoOrphans | OneHolder
+Check = Conserved | ExactlyOnce | Results | InOrder | Bounded | Drained | Registered | Latency | NoOrphans | OneHolder
 
 CHECKS: Mapping[str, type[Check]] = {
     "conserved": Conserved,
     "exactly-once": ExactlyOnce,
+    "results": Results,
     "in-order": InOrder,
     "bounded": Bounded,
     "drained": Drained,

@@ -330,6 +330,23 @@ async def check_a_dialed_peer_that_is_gone_is_never_an_exception(world: World) -
     assert len(client.inbox.arrivals) == sum(isinstance(a, Undeliverable) for a in client.inbox.arrivals)
 
 
+async def check_a_link_says_how_it_is(world: World) -> None:
+    """None before it is dialed and after it was dropped; up by itself once somebody listens, without a frame; down
+    where nobody does, and soon after the listener has crashed."""
+    server, client = await world.member("server"), await world.member("client")
+    assert client.transport.link_state(server.peer) == "none"
+    client.transport.connect(server.peer, server.transport.bind())
+    nobody = Peer("nobody-listens-there")
+    client.transport.connect(nobody, world.reserve())
+    assert await world.run_until(lambda: client.transport.link_state(server.peer) == "up", PATIENCE_S)
+    assert client.transport.link_state(nobody) == "down"
+    assert server.transport.link_state(client.peer) == "none", "it was dialed, and did not dial"
+    await world.crash(server)
+    assert await world.run_until(lambda: client.transport.link_state(server.peer) == "down", PATIENCE_S)
+    client.transport.disconnect(server.peer)
+    assert client.transport.link_state(server.peer) == "none"
+
+
 async def check_a_dialer_that_is_gone_becomes_unknown(world: World) -> None:
     """Once the loss of a dialer is noticed, what is sent to it comes back as "unknown"; before, it is lost."""
     server, client = await linked(world)
