@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
+from palm.sim.chaos import write_found
+from palm.sim.checkers import Verdict
 from palm.sim.simulation import Result
 
 _MARKS = {"holds": "ok", "broken": "BROKEN", "inconclusive": "unclear"}
@@ -34,6 +37,10 @@ def show(result: Result, path: str) -> None:
     for one in result.checks:
         mark = _painted(f"{_MARKS[one.verdict.value]:>7}", one.verdict.value)
         print(f"  {mark}  {one.check:<{width}}  {one.why}")
+    if result.drawn:
+        print("drawn", *result.drawn, sep="\n  ")
+        if result.verdict is Verdict.BROKEN:
+            print(f"script  {write_found(Path(path), result.seed, result.drawn)} holds it as a plain scenario")
     speed = result.simulated_s / result.wall_s if result.wall_s else 0.0
     print(f"ledger  {result.ledger}")
     print(

@@ -527,7 +527,8 @@ class ClientNode:
         self._quarantine.pop(event.peer, None)
         # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker
         # hold anything that its leader does not know of.
-        clean = link.instance.draining or link.instance.role == "leader"
+        # And one that was heard of a moment ago has lost its lease, not its life.
+        clean = link.instance.draining or link.instance.role == "leader" or not link.suspected
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):

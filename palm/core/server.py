@@ -660,7 +660,7 @@ class ServerNode:
         link = self._links.get(event.peer)
         if link is None or link.leaving or link.instance.server != event.server:
             return []
-        suspect = link.instance.role != "leader"
+        suspect = link.instance.role != "leader" and link.suspected  # who was heard a moment ago has lost a lease only
         effects: list[Effect] = []
         for (job, *_), memory in self._memories.items():
             sequences = memory.exposed_to(event.peer) if job.client in self._callers else []

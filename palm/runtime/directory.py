@@ -7,7 +7,7 @@ included. Every `compare` a list is set against the table all the same: it answe
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Mapping
 
 from palm.core.event import Event, InstanceDown, InstanceUp, Listed
 from palm.core.message import Instance, Peer
@@ -49,6 +49,14 @@ class Directory:
             self._tables[server] = {}
             self._tasks.append(self._host.spawn(self._follow(server), f"follow {server}"))
             self._tasks.append(self._host.spawn(self._compare_often(server), f"compare {server}"))
+
+    @property
+    def view(self) -> Mapping[str, Mapping[Peer, Revision]]:
+        """For each server followed: which instances it has, as far as is known here, and the revision of their
+        records."""
+        return {
+            server: {peer: revision for peer, (_, revision) in table.items()} for server, table in self._tables.items()
+        }
 
     async def aclose(self) -> None:
         for task in self._tasks:

@@ -106,7 +106,12 @@ class Registration:
 
     async def _write(self, lease: Lease) -> Revision:
         value = self.value
-        revision = await self._host.registry.put(self.key, value, lease.id)
+        try:
+            revision = await self._host.registry.put(self.key, value, lease.id)
+        except RegistryError:
+            # It may have been applied, even after a newer one that was answered: what is there must be written again.
+            self._written = b""
+            raise
         self._written = value
         return revision
 

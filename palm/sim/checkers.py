@@ -7,37 +7,23 @@ runs those that a scenario asks for.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from enum import Enum
 from typing import Iterator, Mapping, Sequence
 
 from palm.observe.ledger import Ledger
-from palm.sim.history import ENDS, Entry, EntryKind, History, Interval
+from palm.sim.history import ENDS, Entry, EntryKind, History, Interval, is_of
 from palm.sim.scenario.expectations import Sighting
 from palm.sim.scenario.units import show_duration
-
-SHOWN = 5
-"""How many offending messages a result names."""
-
-
-class Verdict(Enum):
-    HOLDS = "holds"
-    BROKEN = "broken"
-    INCONCLUSIVE = "inconclusive"
-
-    @property
-    def exit_code(self) -> int:
-        return {"holds": 0, "broken": 1, "inconclusive": 2}[self.value]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """What one check says of one run. `why` names the moment and the messages, also where it holds."""
-
-    check: str
-    verdict: Verdict
-    why: str
-
+from palm.sim.verdict import CheckResult as CheckResult
+from palm.sim.verdict import Verdict as Verdict
+from palm.sim.verdict import broken as _broken
+from palm.sim.verdict import holds as _holds
+from palm.sim.verdict import late as _late
+from palm.sim.verdict import message as _message
+from palm.sim.verdict import ms as _ms
+from palm.sim.verdict import of as _of
+from palm.sim.verdict import some as _some
+from palm.sim.verdict import unclear as _unclear
+from palm.sim.verdict import window as _window
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 
@@ -322,6 +308,13 @@ def must_bite(steps: Sequence[str], history: History) -> CheckResult:
     return _holds("faults must-bite", ", ".join(f"{step} touched {history.touched[step]}" for step in steps))
 
 
+def chaos_must_bite(steps: Sequence[str], history: History) -> CheckResult:
+    """Of the faults that were drawn, some touched something."""
+    bit = [step for step in steps if history.touched.get(step)]
+    why = f"{len(bit)} of {len(steps)} drawn steps touched something"
+    return _holds("chaos must-bite", why) if bit else _unclear("chaos must-bite", why)
+
+
 def _seen(sighting: Sighting, history: History) -> tuple[int, Entry | None]:
     kind = EntryKind(sighting.seen)
     during = history.active.get(sighting.during, ()) if sighting.during is not None else None
@@ -330,7 +323,7 @@ def _seen(sighting: Sighting, history: History) -> tuple[int, Entry | None]:
         if (
             entry.kind is kind
             and sighting.server in (None, entry.server)
-            and sighting.job in (None, entry.job)
+            and (sighting.job is None or is_of(entry.job, sighting.job))
             and (during is None or any(_touch(entry.at, entry.at, interval) for interval in during))
         ):
             count += 1
@@ -339,10 +332,6 @@ def _seen(sighting: Sighting, history: History) -> tuple[int, Entry | None]:
 
 
 # -- small things -----------------------------------------------------------------------------------------------------
-
-
-def _of(history: History, job: str, *kinds: EntryKind) -> Iterator[Entry]:
-    return (entry for entry in history.entries if entry.kind in kinds and entry.job == job)
 
 
 def _in_flight(history: History, job: str) -> Iterator[tuple[int, int]]:
@@ -356,30 +345,8 @@ def _in_flight(history: History, job: str) -> Iterator[tuple[int, int]]:
         yield entry.at, len(open_)
 
 
-def _window(history: History, within_ns: int | None, after: str | None) -> Interval | None:
-    """From when step `after` was over, for `within_ns`; None when it never was done."""
-    start = 0
-    if after is not None:
-        if not history.active.get(after):
-            return None
-        start = history.active[after][-1].end
-    return Interval(start, history.end_ns if within_ns is None else start + within_ns)
-
-
-def _late(name: str, what: str, window: Interval, history: History) -> CheckResult:
-    """It has not come by the end of its window; or the run was over first, and nobody knows."""
-    span = f"from {show_duration(window.start)} to {show_duration(window.end)}"
-    if history.end_ns < window.end:
-        return _unclear(name, f"{what}, {span}; the run ended at {show_duration(history.end_ns)}")
-    return _broken(name, f"{what}, {span}")
-
-
 def _touch(start: int, end: int, interval: Interval) -> bool:
     return start <= interval.end and end >= interval.start
-
-
-def _message(entry: Entry) -> str:
-    return f"message {entry.sequence} of {entry.job} (at {show_duration(entry.at)})"
 
 
 def _words(sighting: Sighting) -> str:
@@ -387,23 +354,3 @@ def _words(sighting: Sighting) -> str:
         f"{name} {value}" for name in ("server", "job", "during") if (value := getattr(sighting, name)) is not None
     ]
     return " ".join([sighting.seen, *where])
-
-
-def _some(things: Sequence[object]) -> str:
-    return ", ".join(str(one) for one in things[:SHOWN]) + (", ..." if len(things) > SHOWN else "")
-
-
-def _ms(ns: int) -> str:
-    return f"{ns / 1_000_000:.3f}ms"
-
-
-def _holds(check: str, why: str) -> CheckResult:
-    return CheckResult(check=check, verdict=Verdict.HOLDS, why=why)
-
-
-def _broken(check: str, why: str) -> CheckResult:
-    return CheckResult(check=check, verdict=Verdict.BROKEN, why=why)
-
-
-def _unclear(check: str, why: str) -> CheckResult:
-    return CheckResult(check=check, verdict=Verdict.INCONCLUSIVE, why=why)

@@ -7,6 +7,7 @@ wrong, and what is asked of the cluster, is decided elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Callable, Mapping, Sequence
 
 from palm.core.message import Peer
@@ -46,6 +47,8 @@ class Instance:
     place: str
     serving: Serving | None = None
     host: Host | None = None
+    make: Callable[[], object] | None = None
+    """What its lives run since it was upgraded; None: what its server's others run."""
     leaves: bool = False
     """Its present life was asked to end in good order."""
     refused: NameTaken | StartFailed | None = None
@@ -70,6 +73,10 @@ class ServerSpec:
     functions: Sequence[str] = ()
     service: Distribution = ZERO
     options: Mapping[str, int] = field(default_factory=dict)
+    port: int | None = None
+    """Instance n listens on port + n, life after life; None: each life on a port of its own."""
+    start_ns: int = 0
+    """When the instances are started."""
 
 
 class Cluster:
@@ -79,13 +86,19 @@ class Cluster:
         self.recorder = Recorder(self.world.kernel)
         self.instances: dict[str, list[Instance]] = {}
         self.engines: dict[str, ClientEngine] = {}
+        self.sizes: dict[str, int] = {}
+        """How many instances each server is meant to have."""
         self.namespace = namespace
+        self.registered: dict[str, dict[Peer, None]] = {}
+        """By server: whose records are in the registry."""
         self.wrap: Callable[[str, Function], Function] = lambda instance, function: function
         """Put around every function of every instance, by the instance's name: how the guard sees user code."""
         self._ttl_s = ttl_s
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
         self._lives: dict[Peer, Instance] = {}
+        self._labels: dict[str, Instance] = {}
+        self.world.registry.on_watch = self._told
 
     @property
     def registry(self) -> RegistryServer:
@@ -95,28 +108,52 @@ class Cluster:
 
     def add_server(self, spec: ServerSpec) -> list[Instance]:
         """Start one instance at each place. Raises BadRequest when the functions are not there."""
-        server = _made(spec, Still(self.world.kernel.seed, spec.name, refuses=True))
+        server = _made(spec.make, Still(self.world.kernel.seed, spec.name, refuses=True))
         functions_of(server, spec.functions or listed_by_default(server))
         traits_of(server)
         hooks_of(server)
         self._specs[spec.name] = spec
         instances = [Instance(spec.name, index, place) for index, place in enumerate(spec.places)]
         self.instances[spec.name] = instances
+        self.sizes[spec.name] = len(instances)
         for instance in instances:
-            self.start(instance)
+            if spec.start_ns:
+                self.world.kernel.call_at(spec.start_ns, partial(self.start, instance))
+            else:
+                self.start(instance)
         return instances
+
+    def upgrade(self, instance: Instance, make: Callable[[], object]) -> None:
+        """Stop it in good order; its next lives run what `make` makes, and the first of them begins at once."""
+        instance.make = make
+        self.drain(instance, partial(self.start, instance))
+
+    def scale(self, server: str, to: int) -> int:
+        """Start or stop instances until there are `to`; how many were started or stopped."""
+        instances, spec, before = self.instances[server], self._specs[server], self.sizes[server]
+        for index in range(before, to):
+            if index == len(instances):
+                instances.append(Instance(server, index, spec.places[index % len(spec.places)]))
+            if not instances[index].is_up:
+                self.start(instances[index])
+        for instance in instances[to:before]:
+            self.drain(instance)
+        self.sizes[server] = to
+        return abs(to - before)
 
     def start(self, instance: Instance) -> None:
         """Begin a new life of an instance that is down."""
         spec = self._specs[instance.server]
-        host = self.world.host(instance.name, place=instance.place, service=spec.service)
-        server = _made(spec, UserSurroundings(host, "init"))
+        listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
+        host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
+        server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
         traits = traits_of(server)
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
         instance.host = host
         instance.leaves = False
         self._lives[peer] = instance
+        self._labels[host.label] = instance
         serving = instance.serving = Serving(
             host,
             spec.name,
@@ -164,19 +201,23 @@ class Cluster:
         if instance.host is not None:
             instance.host.crash()
 
-    def drain(self, instance: Instance) -> None:
-        """End its present life in good order, as Ctrl-C does. Harmless when it is down, or leaves already."""
+    def drain(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
+        """End its present life in good order, as Ctrl-C does, and call `then`, where it comes to that. Harmless when it
+        leaves already; one that is down has ended."""
         host, serving = instance.host, instance.serving
-        if host is not None and serving is not None and host.alive and not instance.leaves:
+        if host is None or serving is None or not host.alive:
+            then()
+        elif not instance.leaves:
             instance.leaves = True
-            host.spawn(self._drain(host, serving), "drain")
+            host.spawn(self._drain(host, serving, then), "drain")
 
-    async def _drain(self, host: Host, serving: Serving) -> None:
+    async def _drain(self, host: Host, serving: Serving, then: Callable[[], None]) -> None:
         while serving.registration is None or not serving.registration.registrations:
             await host.sleep(LOOK_AGAIN)  # a process that was told to stop while it starts does so when it serves
         await serving.drain()
         await serving.aclose()
         self._end(host)
+        self.world.kernel.call_soon(then)
 
     def _end(self, host: Host) -> None:
         """Nothing is left of it but the process."""
@@ -196,6 +237,34 @@ class Cluster:
         instance = self._lives.get(peer)
         if instance is not None:
             self._note(EntryKind(what), instance, peer)
+            there = self.registered.setdefault(instance.server, {})
+            if what == EntryKind.REGISTERED.value:
+                there[peer] = None
+            else:
+                there.pop(peer, None)
+
+    def _told(self, client: str, events: int) -> None:
+        instance = self._labels.get(client)
+        if instance is not None:
+            self._note(EntryKind.WATCH_EVENT, instance, str(events))
+
+    def behind(self) -> str:
+        """Who, of all that live and run, does not see the registry as it is; the first in words, or nothing."""
+        directories = [
+            (instance.name, instance.serving.directory)
+            for group in self.instances.values()
+            for instance in group
+            if instance.serving is not None
+        ]
+        directories += [(name, engine.directory) for name, engine in self.engines.items()]
+        for name, directory in directories:
+            host = self.world.processes[name]
+            if not host.alive or host.frozen:
+                continue
+            for server, table in directory.view.items():
+                if table.keys() != self.registered.get(server, {}).keys():
+                    return f"{name} sees {len(table)} of {server}, not {len(self.registered.get(server, {}))}"
+        return ""
 
     def leader(self, server: str) -> list[Instance]:
         """The instance that was elected last; nobody, where there was no election."""
@@ -256,10 +325,10 @@ class Cluster:
         return found
 
 
-def _made(spec: ServerSpec, surroundings: sandbox.Surroundings) -> object:
+def _made(make: Callable[[], object], surroundings: sandbox.Surroundings) -> object:
     """A server object; its constructor is user code."""
     before = sandbox.enter(surroundings)
     try:
-        return spec.make()
+        return make()
     finally:
         sandbox.enter(before)

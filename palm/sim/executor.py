@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from palm.sim.host import Host
 
 LOOK_NS = 1_000_000
+_BUSY_DRAW = 1 << 62  # set in an ordinal: a draw of its own, which leaves the service times as they are
 
 
 class UserSurroundings:
@@ -265,4 +266,9 @@ class SimExecutor:
 
     def _draw(self) -> int:
         self._ordinal += 1
-        return self._service.sample(self._key.unit(self._ordinal))
+        service = self._service.sample(self._key.unit(self._ordinal))
+        busy = self._host.busy
+        if busy is not None:
+            busy.bitten += 1
+            service += busy.by.sample(self._key.unit(self._ordinal | _BUSY_DRAW))
+        return service

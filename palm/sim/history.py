@@ -55,6 +55,10 @@ class EntryKind(Enum):
     """It leads its server from now on; `detail` is its term, in decimal digits."""
     DEPOSED = "deposed"
     """It leads no more."""
+    CONVERGED = "converged"
+    """From now on every living process sees the registry as it is; of nobody in particular."""
+    DIVERGED = "diverged"
+    """Somebody's view is behind; `detail` says whose."""
     LED = "led"
     """It acted as the leader: handed messages out, ran them while alone, or passed results on; `detail` is its term."""
 
@@ -68,6 +72,11 @@ ENDS = {
 """The four ends of a message, and their names in `Ledger`."""
 
 
+def is_of(entry_job: str, job: str) -> bool:
+    """Whether an entry is of that job of the scenario: its own, or one of its clients', as `main[3]` is of `main`."""
+    return entry_job == job or entry_job.partition("[")[0] == job
+
+
 class Entry(NamedTuple):
     """One event. A tuple, as a run has some for every hop."""
 
@@ -75,7 +84,7 @@ class Entry(NamedTuple):
     """Nanoseconds since the start of the run."""
     kind: EntryKind
     job: str = ""
-    """The job's id in the scenario."""
+    """The job's id in the scenario, with the number of the client where it has several."""
     sequence: int = -1
     server: str = ""
     instance: str = ""
@@ -97,12 +106,15 @@ class History:
 
     entries: Sequence[Entry]
     end_ns: int
+    seed: int = 0
     active: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
     """By step id: when its fault was active; one moment for what is over at once; no key if it never was done."""
     touched: Mapping[str, int] = field(default_factory=dict)
     """By step id: how many frames, processes or requests its fault changed."""
     counts: Mapping[str, Ledger] = field(default_factory=dict)
     """By job id: what the client itself counted, at the end."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """By server: how many instances it was meant to have, at the end."""
     results: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     """By job id, where a check looks at them: all results, in the order in which they came."""
     left_open: Sequence[str] | None = None

@@ -41,6 +41,14 @@ class Process:
     drift_ppm: int = 0
 
 
+@dataclass(eq=False, slots=True)
+class Busy:
+    """A processor that others use too: handlings take a time drawn from `by` longer. `bitten` counts them."""
+
+    by: Distribution
+    bitten: int = 0
+
+
 class Clock:
     """A monotonic clock that may run a little fast or slow, and a wall clock that may jump."""
 
@@ -164,6 +172,7 @@ class Host:
         "_service",
         "_tasks",
         "alive",
+        "busy",
         "clock",
         "frozen",
         "kernel",
@@ -200,6 +209,8 @@ class Host:
         """The name and, after a restart, the life: no other process of the run has it."""
         self.alive = True
         self.frozen = False
+        self.busy: Busy | None = None
+        """What makes its user code slower than it is, at present."""
         self.clock = Clock(kernel, process.clock_offset, process.drift_ppm)
         self.world_changed = fabric.changed
         self._service = service

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Callable, Iterator, Sequence
+from collections import deque
+from itertools import islice, repeat
+from typing import Callable, Sequence
 
 from palm.core.message import JobId, Payload, Status, results_bytes
 from palm.errors import HarnessError, PalmError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
+from palm.sim.draws import ZERO, Key
 from palm.sim.history import EntryKind
 from palm.sim.kernel import Kernel
 from palm.sim.recorder import ClientInstrument, Recorder
 from palm.sim.scenario.load import Job
+from palm.sim.scenario.payloads import payloads
 
 WINDOW = 1024
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -23,15 +26,17 @@ class Load:
     """One job: the sink of its engine, and its source. Results are taken at once, in order where the job asks for
     it."""
 
-    def __init__(self, job: Job, payloads: Iterator[bytes], kernel: Kernel, recorder: Recorder) -> None:
+    def __init__(self, job: Job, name: str, kernel: Kernel, recorder: Recorder) -> None:
+        """`name` is one of the job's parts."""
         self.job = job
+        self.name = name
         self.has_ended = False
         self.ledger = Ledger()
         self.ended_at: int | None = None
         self.results: list[bytes] | None = None
         """All that came, where somebody is going to look at it."""
         self.on_end: Callable[[], None] = lambda: None
-        self._payloads = payloads
+        self._payloads = payloads(job.messages, kernel.seed, name)
         self._kernel = kernel
         self._recorder = recorder
         self._engine: ClientEngine | None = None
@@ -43,12 +48,16 @@ class Load:
         self._waits = False
         self._early: dict[int, int] = {}
         self._next_sequence = 0
+        self._untaken: deque[tuple[int, int, int, bool]] = deque()
+        self._takes = Key(kernel.seed, f"takes/{name}")
+        self._taken = 0
+        self._is_over = False
 
     def begin(self, engine: ClientEngine, instrument: ClientInstrument) -> None:
         self._engine = engine
         self._number = number = engine.new_number()
-        instrument.numbers[number] = self.job.id
-        self._recorder.jobs[JobId(engine.node.peer, engine.node.incarnation, number)] = self.job.id
+        instrument.numbers[number] = self.name
+        self._recorder.jobs[JobId(engine.node.peer, engine.node.incarnation, number)] = self.name
         engine.open(
             number,
             self,
@@ -89,26 +98,55 @@ class Load:
     ) -> None:
         assert self._engine is not None
         ok = [Status.OK] * len(sequences) if statuses is None else statuses
-        size = sum(map(results_bytes, payloads, ok))
         if self.results is not None:
             self.results += _results(payloads, ok)
+        counts = in_order and not emitted  # else whether a message was delivered is told by `Settled`
+        if self.job.takes != ZERO:
+            was_idle = not self._untaken
+            self._untaken.extend(zip(sequences, ok, map(results_bytes, payloads, ok), repeat(counts), strict=False))
+            if was_idle and self._untaken:
+                self._take_next()
+            return
+        size = sum(map(results_bytes, payloads, ok))
         for sequence, status in zip(sequences, ok, strict=True):
-            if emitted or not in_order:
-                continue  # whether a message was delivered is told by `Settled`
-            if self.job.ordered:
-                self._early[sequence] = status
-            elif status in DELIVERED:
+            if counts:
+                self._came(sequence, status)
+        self._engine.taken(self._number, len(sequences), sum(status in DELIVERED for status in ok), size)
+
+    def _take_next(self) -> None:
+        """A caller that is at work on one result at a time."""
+        self._taken += 1
+        duration = self.job.takes.sample(self._takes.unit(self._taken))
+        self._kernel.call_at(self._kernel.now + duration, self._took)
+
+    def _took(self) -> None:
+        assert self._engine is not None
+        sequence, status, size, counts = self._untaken.popleft()
+        if counts:
+            self._came(sequence, status)
+        self._engine.taken(self._number, 1, int(status in DELIVERED), size)
+        if self._untaken:
+            self._take_next()
+        elif self._is_over:
+            self._kernel.call_soon(self._over)
+
+    def _came(self, sequence: int, status: int) -> None:
+        if not self.job.ordered:
+            if status in DELIVERED:
                 self._delivered(sequence)
+            return
+        self._early[sequence] = status
         while self._next_sequence in self._early:
             if self._early.pop(self._next_sequence) in DELIVERED:
                 self._delivered(self._next_sequence)
             self._next_sequence += 1
-        self._engine.taken(self._number, len(sequences), sum(status in DELIVERED for status in ok), size)
 
     def ended(self, error: PalmError | None) -> None:
         if error is not None:
-            raise HarnessError(f"job {self.job.id} was refused: {error}") from error
-        self._kernel.call_soon(self._over)
+            raise HarnessError(f"job {self.name} was refused: {error}") from error
+        self._is_over = True
+        if not self._untaken:
+            self._kernel.call_soon(self._over)
 
     def _over(self) -> None:
         """After the last `taken` was heard."""
@@ -124,8 +162,8 @@ class Load:
 
     def describe(self) -> str:
         if self._engine is None:
-            return f"job {self.job.id}: its client has not reached the registry"
-        return f"job {self.job.id}: {self._engine.describe(self._number)}"
+            return f"job {self.name}: its client has not reached the registry"
+        return f"job {self.name}: {self._engine.describe(self._number)}"
 
     # -- the source ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +200,7 @@ class Load:
         return count
 
     def _delivered(self, sequence: int) -> None:
-        self._recorder.add(EntryKind.DELIVERED, self.job.id, sequence)
+        self._recorder.add(EntryKind.DELIVERED, self.name, sequence)
 
 
 def _results(payloads: list[Payload], statuses: Sequence[int]) -> list[bytes]:

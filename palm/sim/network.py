@@ -19,8 +19,19 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from palm.errors import BadRequest, did_you_mean
-from palm.sim.draws import Distribution, Fixed, Key
+from palm.sim.draws import Fixed, Key
 from palm.sim.kernel import NANOSECONDS, Kernel
+from palm.sim.rules import Action as Action
+from palm.sim.rules import Cut as Cut
+from palm.sim.rules import Ends as Ends
+from palm.sim.rules import Fate as Fate
+from palm.sim.rules import Hold as Hold
+from palm.sim.rules import Link as Link
+from palm.sim.rules import Lose as Lose
+from palm.sim.rules import Shuffle as Shuffle
+from palm.sim.rules import Slow as Slow
+from palm.sim.rules import Throttle as Throttle
+from palm.sim.rules import Twice as Twice
 
 T = TypeVar("T")
 
@@ -29,152 +40,6 @@ LOOPBACK = Fixed(30_000)
 
 _DISPLACED_BY_AT_LEAST = 1_000_000  # ns; so that a shuffled or doubled frame leaves its place on a fast link too
 _SECOND_DRAW = 1 << 63  # set in an ordinal: a draw of its own for the few frames that need one more
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """How a link behaves while nothing is wrong with it. Chances are for each frame, `rate` in bytes per second."""
-
-    delay: Distribution = Fixed(100_000)
-    loss: float = 0.0
-    burst: int = 1
-    """A loss takes this many frames in a row; `loss` is the chance that one begins."""
-    twice: float = 0.0
-    shuffle: float = 0.0
-    rate: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, chance in (("loss", self.loss), ("twice", self.twice), ("shuffle", self.shuffle)):
-            _check_chance(name, chance)
-        if self.burst < 1:
-            raise BadRequest(f"burst must be at least 1 frame, not {self.burst}")
-        if self.rate is not None and self.rate <= 0:
-            raise BadRequest(f"rate must be over 0 bytes/s, not {self.rate}")
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Which links are meant: from hosts that match `src` to hosts that match `dst`, and back if `both`.
-
-    A pattern is a host's name, `zone:NAME`, or `*`. A link from a host to itself is never meant.
-    """
-
-    src: str
-    dst: str
-    both: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Ends:
-        """From `a -> b` or `a <-> b`."""
-        for arrow, both in (("<->", True), ("->", False)):
-            src, found, dst = text.partition(arrow)
-            if found and src.strip() and dst.strip():
-                return cls(src.strip(), dst.strip(), both)
-        raise BadRequest(f"a link is written `a -> b` or `a <-> b`, not {text!r}")
-
-
-class Fate:
-    """What becomes of one frame: filled in by the link and by every rule that meets it."""
-
-    __slots__ = ("copies", "delay", "held_by", "lost", "rate", "shuffled", "size")
-
-    def __init__(self, delay: int, rate: int | None) -> None:
-        self.delay = delay
-        self.rate = rate
-        self.size = 0
-        self.copies = 1
-        self.shuffled = False
-        self.lost = ""
-        self.held_by: Rule | None = None
-
-
-class Action(Protocol):
-    """What a rule does to a frame that meets it, by one draw; True when it did something."""
-
-    def apply(self, fate: Fate, draw: float) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Nothing passes."""
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        fate.lost = "cut"
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Lose:
-    """A frame is lost, by chance, while its connection stays up."""
-
-    chance: float
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        if draw < self.chance:
-            fate.lost = "lost"
-            return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Frames wait, in order, until the rule is lifted."""
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        return True  # Pipe.send keeps the frame with the rule, which only it can reach
-
-
-@dataclass(frozen=True, slots=True)
-class Slow:
-    """Frames take longer by a time of their own."""
-
-    by: Distribution
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        extra = self.by.sample(draw)
-        fate.delay += extra
-        return extra > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Twice:
-    """A frame arrives a second time, by chance."""
-
-    chance: float
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        if draw < self.chance:
-            fate.copies += 1
-            return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Shuffle:
-    """A frame leaves its place in the order, by chance."""
-
-    chance: float
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        if draw < self.chance:
-            fate.shuffled = True
-            return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Throttle:
-    """The link carries no more than `rate` bytes per second."""
-
-    rate: int
-
-    def __post_init__(self) -> None:
-        if self.rate <= 0:
-            raise BadRequest(f"throttle: rate must be over 0 bytes/s, not {self.rate}")
-
-    def apply(self, fate: Fate, draw: float) -> bool:
-        fate.rate = self.rate if fate.rate is None else min(fate.rate, self.rate)
-        return True
 
 
 @dataclass(eq=False, slots=True)
@@ -293,6 +158,10 @@ class Pipe(Generic[T]):
             fate.shuffled = True
         if fate.rate is not None:
             fate.size = sum(map(len, parts))
+            waits = (path.busy_until - kernel.now) * fate.rate // NANOSECONDS
+            if link.queue is not None and waits > link.queue:
+                kernel.trace.record(self.src, self.dst, "overflow", *parts)
+                return False
         if fate.shuffled:
             fate.delay += self._displacement(ordinal, fate.delay)
         for _ in range(fate.copies):
@@ -491,16 +360,17 @@ class Network:
         if src == dst:
             return Link(LOOPBACK)
         for ends, link in reversed(self._links):
-            if self._meant(ends, src, dst):
+            if self.meant(ends, src, dst):
                 return link
         return Link()
 
     def rules_between(self, src: str, dst: str) -> tuple[Rule, ...]:
         if src == dst:
             return ()
-        return tuple(rule for rule in self._rules.values() if self._meant(rule.ends, src, dst))
+        return tuple(rule for rule in self._rules.values() if self.meant(rule.ends, src, dst))
 
-    def _meant(self, ends: Ends, src: str, dst: str) -> bool:
+    def meant(self, ends: Ends, src: str, dst: str) -> bool:
+        """Whether `ends` means the direction from `src` to `dst`."""
         if self._matches(ends.src, src) and self._matches(ends.dst, dst):
             return True
         return ends.both and self._matches(ends.src, dst) and self._matches(ends.dst, src)
@@ -525,10 +395,3 @@ class Network:
     def _check_host(self, name: str) -> None:
         if name not in self._zones:
             raise BadRequest(f"no host is named {name!r}{did_you_mean(name, self._zones)}")
-
-
-def _check_chance(name: str, chance: float) -> None:
-    if not 0.0 <= chance <= 1.0:
-        raise BadRequest(f"{name} is a chance from 0 to 1, not {chance}")
-
-

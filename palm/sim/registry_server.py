@@ -15,7 +15,7 @@ from typing import Any
 from palm.sim.etcd import values as v
 from palm.sim.etcd.member import Etcd
 from palm.sim.kernel import NANOSECONDS, Kernel, Timer
-from palm.sim.network import Network, Pipe
+from palm.sim.network import Ends, Network, Pipe
 
 PLACE = "registry"
 ELECTION_NS = 1_500_000_000
@@ -110,10 +110,15 @@ class RegistryServer:
         self.etcd = etcd if etcd is not None else Etcd()
         self.is_up = True
         self.has_quorum = True
+        self.has_space = True
+        """False: etcd's quota is used up, and what would write more is refused."""
+        self.on_watch: Callable[[str, int], None] = lambda client, events: None
+        """Called with the label of a client and how many events its watch is told."""
         self.bitten: dict[str, int] = {}
         self._answer_ns = answer_ns
         self._lag_ns = 0
         self._watches_at = 0
+        self._late: list[tuple[int, Timer, Callable[[], None]]] = []
         self._unsure = 0
         self._tick: Timer | None = None
         self._tick_at = 0
@@ -183,13 +188,31 @@ class RegistryServer:
         self._settle()
 
     def lag_watch(self, by_ns: int) -> None:
-        """From now on, say what watches have to say that much later; 0 ends it."""
+        """From now on, say what watches have to say that much later; 0 ends it, and what is late comes at once."""
         self._lag_ns = by_ns
+        if not by_ns:
+            late, self._late = self._late, []
+            for moment, timer, say in late:
+                if moment > self.kernel.now:
+                    timer.cancel()
+                    self.kernel.call_soon(say)
+            self._watches_at = self.kernel.now
         self._settle()
 
     def drop_watches(self) -> None:
         """Break every session that has a watch."""
         self._break_sessions("drop-watch", watching=True)
+
+    def reset(self, ends: Ends) -> int:
+        """Break the sessions on these links; how many there were."""
+        broken = 0
+        for session, lost in list(self._sessions.items()):
+            place = session.up.path.src
+            if self.network.meant(ends, place, PLACE) or self.network.meant(ends, PLACE, place):
+                session.forget()
+                self.kernel.call_soon(lost)
+                broken += 1
+        return broken
 
     def unsure(self, writes: int = 1) -> None:
         """Apply the next `writes` writes, and lose their answers."""
@@ -247,6 +270,9 @@ class RegistryServer:
                 if stream in session.streams:
                     self.etcd.progress(stream, now)
                 return None
+            case "put" | "txn" | "lease_grant" if not self.has_space:
+                self._bit("no space")
+                raise v.EtcdRefused(v.Refusal.NO_SPACE)
             case _:
                 return getattr(self.etcd, ask.method)(*ask.arguments, now)
 
@@ -256,12 +282,16 @@ class RegistryServer:
             for stream in self.etcd.ready():
                 session = self._streams[stream]
                 for answer in self.etcd.watch_take(stream):
+                    if answer.events:
+                        self.on_watch(session.down.dst, len(answer.events))
                     if self._lag_ns:
                         self._bit("lag-watch")
                     # What was said late must not be overtaken when the lag ends: a stream keeps its order.
                     self._watches_at = max(self._watches_at, self.kernel.now + self._answer_ns + self._lag_ns)
                     say = partial(session.say, 0, stream=stream, value=answer)
-                    self.kernel.call_at(self._watches_at, say)
+                    timer = self.kernel.call_at(self._watches_at, say)
+                    if self._lag_ns:
+                        self._late.append((self._watches_at, timer, say))
         deadline = self.etcd.deadline
         if deadline is not None and (self._tick is None or deadline < self._tick_at):
             if self._tick is not None:

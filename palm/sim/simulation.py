@@ -6,35 +6,37 @@ begins), and the healed one, in which liveness is judged.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Callable
 
-from palm.errors import BadRequest, HarnessError, ScenarioError
+from palm.errors import BadRequest, ScenarioError
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function
 from palm.sim import sandbox
+from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
-from palm.sim.history import History
+from palm.sim.history import EntryKind, History
 from palm.sim.judge import judge, overall
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Drained, Registered, Results
-from palm.sim.scenario.payloads import payloads
+from palm.sim.scenario.expectations import Converged, Drained, Registered, Results
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
+from palm.sim.server_files import load_class
 from palm.sim.steps import Script
-from palm.sim.still import Still
 
 if TYPE_CHECKING:
     from palm.sim.report.film import Film
 
 NS = 1_000_000_000
+LOOK = NS // 20
+"""How often views are compared, where a scenario asks for it."""
+CALM = 8 * NS
+"""What runs on after the last fault: who slept through the end of a job learns of it once he is registered again."""
 TAIL = 2 * NS
 """What runs on after the last job and the last step: answers on their way, and the word that a job is over."""
 
@@ -53,6 +55,8 @@ class Result:
     wall_s: float
     ledger: Ledger
     history: History
+    drawn: tuple[str, ...] = ()
+    """What its chaos block drew, as the lines of a plain script."""
 
 
 def run(
@@ -69,9 +73,10 @@ def run(
     `film` keeps what a report shows.
     """
     with sandbox.installed():
+        scenario, drawn = with_chaos(scenario, seed)
         running = _Run(scenario, seed, trace, wrap, film)
         try:
-            return running.run()
+            return replace(running.run(), drawn=drawn)
         finally:
             running.close()
 
@@ -99,10 +104,9 @@ class _Run:
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
         self._script = Script(scenario.script, self._cluster, zones, seed)
         self._loads = [
-            Load(job, payloads(job.messages, seed, job.id), self._kernel, self._cluster.recorder)
-            for job in scenario.load
+            Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
-        self._script.cancel = lambda job: next(load.cancel() for load in self._loads if load.job.id == job)
+        self._script.cancel = lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
 
         looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
         for load in self._loads:
@@ -117,7 +121,7 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = _load_class(block, self._scenario.name, self._seed)
+            make = load_class(block.run.file, block.run.class_name, self._seed)
             try:
                 self._cluster.add_server(
                     ServerSpec(
@@ -127,6 +131,8 @@ class _Run:
                         functions=block.served or (),
                         service=block.service,
                         options=_options(name, block),
+                        port=block.port,
+                        start_ns=block.start_ns,
                     )
                 )
             except BadRequest as error:
@@ -137,13 +143,33 @@ class _Run:
     def run(self) -> Result:
         begin = time.perf_counter()
         self._script.begin()
-        clients: dict[str, list[Load]] = {}
-        for load in self._loads:
-            clients.setdefault(load.job.client, []).append(load)
-        for place, loads in clients.items():
-            self._cluster.client(f"client@{place}", place, _starter(loads))
+        self._start_clients()
+        if any(isinstance(check, Converged) for check in self._scenario.expect.eventually):
+            self._look_at_views("")
         self._run_phases()
         return self._result(time.perf_counter() - begin)
+
+    def _start_clients(self) -> None:
+        """Jobs of one host share a client, but those that have several, or that start later."""
+        clients: dict[tuple[str, str, int], list[Load]] = {}
+        for load in self._loads:
+            job = load.job
+            name = f"client@{job.client}" + (f"/{load.name}" if job.clients > 1 or job.start_ns else "")
+            clients.setdefault((name, job.client, job.start_ns), []).append(load)
+        for (name, place, start_ns), loads in clients.items():
+            start = partial(self._cluster.client, name, place, _starter(loads))
+            if start_ns:
+                self._kernel.call_at(start_ns, start)
+            else:
+                start()
+
+    def _look_at_views(self, seen: str) -> None:
+        """Note each change between views that agree with the registry and views that do not."""
+        behind = self._cluster.behind()
+        if bool(behind) != bool(seen) or self._kernel.now == 0:
+            kind = EntryKind.DIVERGED if behind else EntryKind.CONVERGED
+            self._cluster.recorder.add(kind, detail=behind)
+        self._kernel.call_at(self._kernel.now + LOOK, partial(self._look_at_views, behind))
 
     def close(self) -> None:
         self._cluster.world.close()
@@ -153,7 +179,8 @@ class _Run:
         kernel.run_until(self._is_over, clock.faults_until_ns)
         self._script.heal()
         kernel.run_until(self._is_over, clock.limit_ns)
-        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, self._judged_until())))
+        calm = max((span.end for spans in self._script.intervals().values() for span in spans), default=0) + CALM
+        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, min(calm, kernel.now + CALM), self._judged_until())))
 
     def _is_over(self) -> bool:
         return self._script.is_done and all(load.has_ended for load in self._loads)
@@ -163,7 +190,7 @@ class _Run:
         last = 0
         active = self._script.intervals()
         for check in self._scenario.expect.eventually:
-            if isinstance(check, Registered | Drained) and check.within_ns is not None:
+            if isinstance(check, Registered | Drained | Converged) and check.within_ns is not None:
                 begin = active[check.after][-1].end if check.after in active else 0
                 last = max(last, begin + check.within_ns)
         return last
@@ -174,10 +201,12 @@ class _Run:
         history = History(
             entries=tuple(self._cluster.recorder.entries),  # closing the world writes on
             end_ns=self._kernel.now,
+            seed=self._seed,
             active=self._script.intervals(),
             touched=self._script.touched(),
-            counts={load.job.id: load.ledger for load in self._loads},
-            results={load.job.id: load.results for load in self._loads if load.results is not None},
+            counts={load.name: load.ledger for load in self._loads},
+            sizes=self._cluster.sizes,
+            results={load.name: load.results for load in self._loads if load.results is not None},
             left_open=self._cluster.left_open(),
         )
         if self._film is not None:
@@ -214,25 +243,3 @@ def _options(name: str, block: ServerBlock) -> dict[str, int]:
                 f"world.servers.{name}.options: {option!r} is not one of {', '.join(known)}, each a whole number"
             )
     return {option: value for option, value in block.options.items() if isinstance(value, int)}
-
-
-def _load_class(block: ServerBlock, scenario: str, seed: int) -> Callable[[], object]:
-    """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
-    path: Path = block.run.file
-    module_name = f"palm_scenario_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None, "the loader has found the file"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    before = sandbox.enter(Still(seed, module_name, refuses=False))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is shown as one error
-        raise ScenarioError(f"{scenario}: {path} does not load: {type(error).__name__}: {error}") from error
-    finally:
-        sandbox.enter(before)
-    sandbox.adopt(module)
-    found: Callable[[], object] | None = getattr(module, block.run.class_name, None)
-    if not callable(found):
-        raise HarnessError(f"{path} has lost its class {block.run.class_name} since the scenario was read")
-    return found

@@ -3,12 +3,23 @@ touched."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Mapping
 
 from palm.sim.cluster import Cluster, Instance
 from palm.sim.draws import Key
-from palm.sim.history import Entry, Interval
+from palm.sim.faults import (
+    Done,
+    crash_registry,
+    do_to_processes,
+    do_to_registry,
+    freeze_registry,
+    reset_links,
+    restart_registry,
+)
+from palm.sim.history import Entry, Interval, is_of
 from palm.sim.network import Rule
+from palm.sim.points import Points
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import (
     HalfOf,
@@ -22,6 +33,7 @@ from palm.sim.scenario.names import (
     Servers,
     Subject,
     Target,
+    TheRegistry,
 )
 from palm.sim.scenario.script import After, At, Step, When
 
@@ -39,15 +51,17 @@ class Script:
         self._started: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._touched: dict[str, int] = {}
+        self._touching: dict[str, Callable[[], int]] = {}
         self._subjects: dict[str, list[Instance]] = {}
         self._counts: dict[str, int] = {}
         self._frozen: dict[str, list[Instance]] = {}
         self._undo: dict[str, Callable[[], None]] = {}
+        self._points = Points(cluster)
         self.cancel: Callable[[str], int] = lambda job: 0
         """Cancels that job; how many of its messages had not ended."""
 
     def begin(self) -> None:
-        self._cluster.recorder.notice = self._notice
+        self._cluster.recorder.notice = self._heard
         for step in self._steps:
             if isinstance(step.trigger, At):
                 self._kernel.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
@@ -73,6 +87,7 @@ class Script:
 
     def touched(self) -> dict[str, int]:
         counts = dict(self._touched)
+        counts.update({step: touched() for step, touched in self._touching.items()})
         for step, rule in self._rules.items():
             counts[step] = rule.bitten
         return counts
@@ -98,12 +113,16 @@ class Script:
                     self._started[step.id] = self._kernel.now
                     self._kernel.call_soon(lambda step=step, subjects=subjects: self._do(step, subjects))  # type: ignore[misc]  # bound
 
+    def _heard(self, entry: Entry) -> None:
+        self._notice(entry)
+        self._points.reached(entry)
+
     def _matches(self, trigger: When, entry: Entry) -> bool:
         if entry.kind.value != trigger.event:
             return False
         if trigger.server is not None and entry.server != trigger.server:
             return False
-        if trigger.job is not None and entry.job != trigger.job:
+        if trigger.job is not None and not is_of(entry.job, trigger.job):
             return False
         if trigger.name is not None and entry.detail != trigger.name:
             return False
@@ -116,6 +135,15 @@ class Script:
         self._started[step.id] = now
         action = step.action
         match action:
+            case actions.Crash(who=TheRegistry(leader=True)):
+                self._follow(step, do_to_registry(actions.ChangeLeader(), self._cluster))
+            case actions.Crash(who=TheRegistry()):
+                self._follow(step, crash_registry(self._cluster))
+            case actions.Restart(who=TheRegistry()):
+                self._follow(step, restart_registry(self._cluster))
+                self._end_crash_of_registry()
+            case actions.Freeze(who=TheRegistry()):
+                self._follow(step, freeze_registry(self._cluster, step.id, action.for_ns))
             case actions.Heal():
                 self._heal_links(step, action)
             case actions.Crash():
@@ -139,17 +167,21 @@ class Script:
                 self._end_deaths(step, who)
             case actions.Freeze():
                 self._freeze(step, self._who(step, action.who, subjects), action.for_ns)
-            case actions.RegistryDown():
-                registry = self._cluster.registry
-                before = registry.bitten.get("down", 0)
-                registry.down()
-
-                def up() -> None:
-                    registry.up()
-                    self._touched[step.id] = registry.bitten.get("down", 0) - before
-
-                self._lasts(step, action.for_ns, up)
+            case _ if isinstance(action, actions.OnProcesses):
+                self._follow(step, do_to_processes(action, self._who(step, action.who, subjects), self._cluster))
+            case _ if isinstance(action, actions.OnRegistry):
+                self._follow(step, do_to_registry(action, self._cluster))
+            case actions.Reset():
+                self._follow(step, reset_links(action, self._cluster))
+            case actions.Point():
+                self._points.arm(step.id, action)
+                touched = self._points.touched
+                undo = partial(self._points.disarm, step.id)
+                self._follow(step, Done(touched=lambda: touched[step.id], undo=undo, for_ns=action.for_ns))
+            case actions.Scale():
+                self._touched[step.id] = self._cluster.scale(action.server, action.to)
             case _:
+                assert isinstance(action, actions.OnLink), action
                 network = self._cluster.world.network
                 rule = self._rules[step.id] = network.lay(action.link, action.rule(), step.id)
                 self._lasts(step, action.for_ns, lambda: network.lift(rule) if rule.active else None)
@@ -158,6 +190,18 @@ class Script:
         for other in self._steps:
             if isinstance(other.trigger, After) and other.trigger.step == step.id:
                 self._kernel.call_at(now + other.trigger.plus_ns, lambda other=other: self._do(other, []))  # type: ignore[misc]  # bound
+
+    def _follow(self, step: Step, done: Done) -> None:
+        """Keep in mind how it ends, and whom to ask what it touched."""
+        self._touching[step.id] = done.touched
+        if done.undo is not None:
+            self._lasts(step, done.for_ns, done.undo)
+
+    def _end_crash_of_registry(self) -> None:
+        for step in self._steps:
+            is_crash = isinstance(step.action, actions.Crash) and isinstance(step.action.who, TheRegistry)
+            if is_crash and step.id in self._started:
+                self._ended.setdefault(step.id, self._kernel.now)
 
     def _lasts(self, step: Step, duration: int | None, undo: Callable[[], None]) -> None:
         self._undo[step.id] = undo

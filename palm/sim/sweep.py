@@ -7,6 +7,8 @@ reads its scenarios itself.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +18,7 @@ from hashlib import blake2b
 from typing import Generator, Iterable
 
 from palm.errors import HarnessError, ScenarioError
+from palm.sim.chaos import with_chaos
 from palm.sim.coverage import Pair, pairs_of
 from palm.sim.history import History
 from palm.sim.scenario.scenario import Scenario, load
@@ -62,7 +65,8 @@ def run_task(task: Task) -> Outcome:
         result = run(scenario, task.seed)
     except (HarnessError, ScenarioError) as error:
         return Outcome(task=task, result=None, error=f"{type(error).__name__}: {error}")
-    pairs = pairs_of(result.history, {step.id: step.do for step in scenario.script})
+    steps = with_chaos(scenario, task.seed)[0].script
+    pairs = pairs_of(result.history, {step.id: step.do for step in steps})
     slim = History(entries=(), end_ns=result.history.end_ns)
     return Outcome(task=task, result=replace(result, history=slim), pairs=pairs)
 
@@ -70,6 +74,18 @@ def run_task(task: Task) -> Outcome:
 @lru_cache(maxsize=64)
 def _loaded(path: str) -> Scenario:
     return load(path)
+
+
+def end_with_parent() -> None:
+    """In a process of a sweep: end when the one that asked for it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only processes of a pool are told this"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def sweep(tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
@@ -80,7 +96,7 @@ def sweep(tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
     if jobs <= 1:
         yield from map(run_task, tasks)
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         waiting: deque[Future[Outcome]] = deque()
         for task in tasks:

@@ -33,7 +33,7 @@ from palm.ports.transport import (
 )
 from palm.sim.draws import Key
 from palm.sim.kernel import NANOSECONDS, Future
-from palm.sim.network import Network, Pipe
+from palm.sim.network import Ends, Network, Pipe
 
 RETRY_NS = 100_000_000
 SILENCE_LOW_NS, SILENCE_HIGH_NS = 1_500_000_000, 2_000_000_000
@@ -86,6 +86,18 @@ class Fabric:
         """Look at every connection anew: a rule or the state of a host has changed."""
         for connection in list(self._connections):
             connection.review()
+
+    def reset(self, ends: Ends) -> int:
+        """Break every connection that is up on these links, as a TCP reset does; how many there were."""
+        broken = 0
+        for connection in list(self._connections):
+            listener = connection.listener
+            if connection.state == "up" and listener is not None:
+                here, there = connection.dialer.process.place, listener.process.place
+                if here != there and (self.network.meant(ends, here, there) or self.network.meant(ends, there, here)):
+                    connection.reset()
+                    broken += 1
+        return broken
 
     def reserve(self, place: str) -> Address:
         """An address on that host that was nobody's before."""
@@ -294,6 +306,12 @@ class Connection:
         self._blame()
         if self.out is not None and self.listener is not None:
             self._listener_learns(self.listener, self.out)
+        self._went_down(self._life)
+
+    def reset(self) -> None:
+        """Both ends learn at once that it broke; what is on its way is lost."""
+        assert self.listener is not None and self.out is not None, "an up connection has a listener and pipes"
+        self._listener_learns(self.listener, self.out)
         self._went_down(self._life)
 
     def listener_closed(self) -> None:

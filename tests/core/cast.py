@@ -105,7 +105,11 @@ class Client(Harness):
         self.post(Heard(peer, Welcome(1)), Listed(server))
         return peer
 
-    def down(self, server: str = "one", index: int = 0) -> None:
+    def down(self, server: str = "one", index: int = 0, *, silent: bool = True) -> None:
+        """Its record is gone; who died has gone silent long before."""
+        for link in self.node.instances():
+            if link.instance.peer == peer_of(server, index):
+                link.suspected = silent
         self.post(InstanceDown(server, peer_of(server, index)))
 
     def open(

@@ -358,6 +358,17 @@ def test_a_message_that_kills_three_instances_is_dead_lettered_and_the_others_fl
     assert client.ledger() == Ledger(sent=3, dead_lettered=1, in_flight=2)
 
 
+def test_instances_that_lose_their_leases_together_are_no_deaths() -> None:
+    """The registry forgot them all, and they were heard of a moment ago: a message that is sent from one to the next
+    kills nobody, so it is no poison."""
+    client = ready()
+    client.offer(b"a")
+    for index in range(2 * MAX_DEATHS):
+        client.up("one", index + 1)
+        client.down("one", index, silent=False)
+    assert client.ledger() == Ledger(sent=1, in_flight=1) and not client.node.jobs[1].suspects
+
+
 def test_who_leaves_cleanly_is_no_death() -> None:
     """A drained instance that deregisters takes nothing with it; its messages go on together."""
     client = ready()

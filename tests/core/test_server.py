@@ -696,9 +696,18 @@ def test_a_client_is_told_what_went_to_an_instance_that_died() -> None:
     """At or above the watermark, of its own jobs: it knows what of that has ended."""
     server = sent_on(0, 1, 2)
     server.receive(3, header=Header(JOB, BOTH, 0), watermark=1)
+    server.post(Bounced(peer_of("two"), Batch(Header(JOB, BOTH, 1), 0, [], []), "unreachable"))
     server.post(InstanceDown("two", peer_of("two")))
     [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
     assert word == Exposed(7, 1, "two", peer_of("two"), (1, 2), True)
+
+
+def test_an_instance_that_lost_its_lease_and_not_its_life_is_no_death() -> None:
+    """It was heard of a moment ago: what went to it is asked for again, and suspected of nothing."""
+    server = sent_on(0)
+    server.post(InstanceDown("two", peer_of("two")))
+    [word] = [word for word in server.told(CLIENT) if isinstance(word, Exposed)]
+    assert not word.suspect
 
 
 def test_nobody_is_told_of_an_instance_that_drained() -> None:

@@ -10,18 +10,19 @@ from typing import Iterator
 
 import pytest
 
-from palm.sim.sweep import Outcome, Task, run_task
+from palm.sim.sweep import Outcome, Task, end_with_parent, run_task
 
 ROOT = Path(__file__).parents[2] / "scenarios"
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.yaml") if "found" not in path.parts)
 SEEDS = range(20)
+CONTEXT = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[dict[str, list[Future[Outcome]]]]:
     """All runs of the files whose tests were asked for, begun in their order."""
     asked = [item.callspec.params["file"] for item in request.session.items if item.path == request.path]
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=CONTEXT, initializer=end_with_parent) as pool:
         yield {file: [pool.submit(run_task, Task(str(ROOT / file), seed)) for seed in SEEDS] for file in asked}
         pool.shutdown(cancel_futures=True)
 

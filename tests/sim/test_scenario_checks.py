@@ -31,11 +31,19 @@ from palm.sim.history import ENDS, Entry, EntryKind, History, Interval
 from palm.sim.judge import judge, overall, run_check
 from palm.sim.scenario import load
 from palm.sim.scenario.expectations import CHECKS, Sighting
+from palm.sim.scenario.sources import Run
+from palm.sim.scenario.units import Rate
 
 HOLDS, BROKEN, INCONCLUSIVE = Verdict.HOLDS, Verdict.BROKEN, Verdict.INCONCLUSIVE
 SENT, DELIVERED, EXPIRED = EntryKind.SENT, EntryKind.DELIVERED, EntryKind.EXPIRED
 REGISTERED, LEASE_EXPIRED, CRASHED = EntryKind.REGISTERED, EntryKind.LEASE_EXPIRED, EntryKind.CRASHED
 S = 10**9
+PARTITION = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
+
+
+def nothing_is_wrong(run: History) -> str:
+    """A check of a scenario's own."""
+    return ""
 
 
 def message(at: int, kind: EntryKind, sequence: int) -> Entry:
@@ -306,11 +314,14 @@ def test_judging_an_empty_run_of_the_first_scenario_is_no_pass():
 def test_every_check_of_the_table_is_judged():
     """A check that a file may ask for is one that `run_check` knows, under the same name."""
     run = history([], end_ns=S)
-    values = {"job": "main", "limit": 1, "server": "count", "servers": ("count",), "within_ns": 1, "p99_ns": 1}
+    own = Run(Path(__file__), "nothing_is_wrong", None)
+    values: dict[str, object] = {"least": Rate(1, S), "run": own}
+    values |= {"job": "main", "limit": 1, "server": "count", "servers": ("count",), "within_ns": 1, "p99_ns": 1}
     values["expected"] = (b"1",)
+    job = load(PARTITION).load[0]
     for name, shape in CHECKS.items():
         check = shape(**{key: value for key, value in values.items() if key in shape.__dataclass_fields__})
-        assert run_check(check, run, {"count": 1}, {"main": 1}).check == name == shape.name
+        assert run_check(check, run, {"count": 1}, {"main": job}).check == name == shape.name
 
 
 @given(st.lists(st.sampled_from(Verdict)))

@@ -278,12 +278,12 @@ MISTAKES = [
     ("event: handling, server: count", "event: sent, server: count", "x.yaml:30: script[1].when.server: sent happens at a client or the registry"),
     ("route: [clean.line, count.words]", "route: [clean.line]", "x.yaml:30: script[1].when.server: expected a server that a job's route visits, found 'count' (they visit clean)"),
     # what is not there yet
-    ("name: small", "name: small\nchaos: {}", "x.yaml:3: chaos: chaos is not supported by this version"),
+    ("name: small", "name: small\nchaos: {}", "x.yaml:3: chaos: chaos needs the key 'mix': a mapping from actions to weights"),
     ("    who: that", "    who: that\n    memory: kept", "x.yaml:33: script[1].memory: expected what is left of its memory, found 'kept' (kept is not supported by this version)"),
     ("instances: 3", "instances: 3\n      memory: durable", "x.yaml:15: world.servers.count.memory: expected a kind of memory, found 'durable' (durable is not supported by this version)"),
     ("instances: 3", "instances: 3\n      workers: 4", "x.yaml:15: world.servers.count.workers: workers is not supported by this version"),
     ("name: small", "name: small\nruns: {worlds: [real]}", "x.yaml:3: runs.worlds[0]: expected a world, found 'real' (real is not supported by this version)"),
-    ('between: "* <-> *"', '{between: "* <-> *", queue: 1MiB}', "x.yaml:17: links[0].queue: queue is not supported by this version"),
+    ('between: "* <-> *"', '{between: "* <-> *", queue: 1MiB}', "x.yaml:17: links[0].queue: a queue is what waits for a link's rate: give the link a rate too"),
     ('link: "one -> two"', 'link: "one -> registry.leader"', "x.yaml:27: script[0].link: expected a link such as one -> two or zone:a <-> registry, found 'one -> registry.leader' (registry.leader is not supported by this version"),
     ("route: [clean.line, count.words]", "route: [clean.line, [[count.words]]]", "x.yaml:21: load[0].route: a fork of a route has 2 to 64 branches, this one has 1"),
     ("route: [clean.line, count.words]", "route: [clean.line, [count.words]]", "x.yaml:21: load[0].route[1][0]: expected a list, each item a stage such as clean.line"),
@@ -324,6 +324,7 @@ def test_every_block_can_say_its_keys():
         "runs",
         "links",
         "script",
+        "chaos",
         "expect",
     ]
     for shape in [*ACTIONS.values(), *CHECKS.values()]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from palm.sim.coverage import Coverage, pairs_of
@@ -74,3 +78,18 @@ def test_seeds_of_a_commit_are_its_own():
     assert seeds == derived_seeds("c0c8a6e", "partition", range(50))
     others = derived_seeds("f4d6be6", "partition", range(50)) + derived_seeds("c0c8a6e", "zip", range(50))
     assert len({*seeds, *others}) == 150 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_no_process_outlives_a_sweep_that_was_killed() -> None:
+    """SIGKILL, so that nothing can be tidied up: the others find out by themselves."""
+    command = [sys.executable, "-m", "palm", "simulate", FAIR, "--seeds", "1..500", "--jobs", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as sweeping:
+        deadline = time.monotonic() + 30
+        workers: list[psutil.Process] = []
+        while len(workers) < 2 and time.monotonic() < deadline:
+            children = psutil.Process(sweeping.pid).children()
+            workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+            time.sleep(0.05)
+        sweeping.kill()
+    gone, left = psutil.wait_procs(workers, timeout=30)
+    assert len(gone) == 2 and not left

@@ -32,6 +32,7 @@ class Refusal(Enum):
     FUTURE_REVISION = ("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision")
     LEASE_NOT_FOUND = ("NOT_FOUND", "etcdserver: requested lease not found")
     LEASE_EXISTS = ("FAILED_PRECONDITION", "etcdserver: lease already exists")
+    NO_SPACE = ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
     LEASE_TTL_TOO_LARGE = ("OUT_OF_RANGE", "etcdserver: too large lease TTL")
 
 

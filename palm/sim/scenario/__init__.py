@@ -4,3 +4,4 @@ from palm.sim.scenario.scenario import VERSION as VERSION
 from palm.sim.scenario.scenario import Scenario as Scenario
 from palm.sim.scenario.scenario import load as load
 from palm.sim.scenario.scenario import parse as parse
+from palm.sim.scenario.scenario import schema as schema

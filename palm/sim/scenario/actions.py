@@ -11,8 +11,12 @@ from typing import Annotated, ClassVar, Mapping
 from palm.sim import network
 from palm.sim.draws import Distribution
 from palm.sim.scenario.distributions import DELAY
-from palm.sim.scenario.forms import BANDWIDTH, CHANCE, DURATION, NAME, Key, one_of, scalar
+from palm.sim.scenario.forms import BANDWIDTH, CHANCE, DURATION, NAME, SHIFT, Key, one_of, scalar, whole
 from palm.sim.scenario.names import Target, parse_link, parse_target
+from palm.sim.scenario.sources import RUN, Run
+
+PPM_MAX = 100_000
+"""No quartz is off by a tenth."""
 
 LINK = scalar("a link such as one -> two or zone:a <-> registry", parse_link)
 WHO = scalar("a target such as worker, worker[1], one(worker), that or step:ID", parse_target)
@@ -166,9 +170,144 @@ class Throttle:
         return network.Throttle(self.rate)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """Connections on these links break, and what is on its way is lost; they come up again by themselves."""
+
+    lasts: ClassVar[bool] = False
+    link: Annotated[network.Ends, Key("link", LINK)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """The processes have little of their processor: each handling takes a time drawn from `by` longer."""
+
+    lasts: ClassVar[bool] = True
+    who: Annotated[Target, Key("who", WHO)]
+    by: Annotated[Distribution, Key("by", DELAY)]
+    for_ns: Annotated[int, Key("for", DURATION)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """Their clocks run fast by that many millionths, or slow (below 0)."""
+
+    lasts: ClassVar[bool] = True
+    who: Annotated[Target, Key("who", WHO)]
+    ppm: Annotated[int, Key("ppm", whole(-PPM_MAX, PPM_MAX))]
+    for_ns: Annotated[int | None, Key("for", DURATION)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JumpClock:
+    """Their wall clocks are set forward, or back (`-1h`), as by an administrator. Monotonic clocks go on."""
+
+    lasts: ClassVar[bool] = False
+    who: Annotated[Target, Key("who", WHO)]
+    by_ns: Annotated[int, Key("by", SHIFT)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """The processes die, and their next lives run another class; `instances` of one server, so `who` names one."""
+
+    lasts: ClassVar[bool] = False
+    who: Annotated[Target, Key("who", WHO)]
+    to: Annotated[Run, Key("to", RUN)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The server has `to` instances from now on: new ones start on its hosts in turn, the last ones drain and end."""
+
+    lasts: ClassVar[bool] = False
+    server: Annotated[str, Key("server", NAME)]
+    to: Annotated[int, Key("to", whole(1, 100_000))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFull:
+    """Writes to the registry are refused, as by an etcd whose quota is used up; reads, leases and deletes go on."""
+
+    lasts: ClassVar[bool] = True
+    who: Annotated[str, Key("who", one_of("registry (servers keep nothing on a disk)", ["registry"]))] = "registry"
+    for_ns: Annotated[int, Key("for", DURATION)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoseQuorum:
+    """Too few members of the registry are left: they answer that they have no leader, and no lease ends."""
+
+    lasts: ClassVar[bool] = True
+    for_ns: Annotated[int, Key("for", DURATION)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLeader:
+    """The registry's leader goes; there is none for the time of an election, and leases begin anew."""
+
+    lasts: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expire:
+    """The leases of these instances end now, as if nobody had renewed them."""
+
+    lasts: ClassVar[bool] = False
+    who: Annotated[Target, Key("who", WHO)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compact:
+    """The registry forgets all history: a watch that is behind learns that it was compacted."""
+
+    lasts: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LagWatch:
+    """What watches have to say comes that much later, all at once when it ends."""
+
+    lasts: ClassVar[bool] = True
+    by_ns: Annotated[int, Key("by", DURATION)]
+    for_ns: Annotated[int, Key("for", DURATION)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropWatch:
+    """Every connection to the registry that has a watch breaks."""
+
+    lasts: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """The answers to the next writes are lost; the writes are applied."""
+
+    lasts: ClassVar[bool] = False
+    writes: Annotated[int, Key("writes", whole(1, 10_000))] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """At the next `times` marks of that name, which user code has placed (`self.mark`), its function fails, its process
+    dies, or it waits for `by`."""
+
+    lasts: ClassVar[bool] = True
+    name: Annotated[str, Key("name", NAME)]
+    effect: Annotated[str, Key("effect", one_of("what happens there", ["fail", "crash", "wait"]))]
+    server: Annotated[str | None, Key("server", NAME)] = None
+    by_ns: Annotated[int, Key("by", DURATION)] = 0
+    times: Annotated[int, Key("times", whole(1, 10**6))] = 1
+    for_ns: Annotated[int | None, Key("for", DURATION)] = None
+
+
 OnLink = Cut | Hold | Slow | Lose | Twice | Shuffle | Throttle
 """Those that lay a rule on links."""
-Action = OnLink | Heal | Crash | Drain | Restart | Freeze | Cancel | RegistryDown
+OnProcesses = Crash | Drain | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire
+"""Those that are done to a target."""
+OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure | DiskFull
+Action = OnLink | Heal | Reset | OnProcesses | Scale | Point | Cancel | OnRegistry
 
 ACTIONS: Mapping[str, type[Action]] = {
     "cut": Cut,
@@ -185,12 +324,21 @@ ACTIONS: Mapping[str, type[Action]] = {
     "twice": Twice,
     "shuffle": Shuffle,
     "throttle": Throttle,
+    "reset": Reset,
+    "busy": Busy,
+    "drift": Drift,
+    "jump-clock": JumpClock,
+    "disk-full": DiskFull,
+    "upgrade": Upgrade,
+    "scale": Scale,
+    "point": Point,
+    "registry.lose-quorum": LoseQuorum,
+    "registry.change-leader": ChangeLeader,
+    "registry.expire": Expire,
+    "registry.compact": Compact,
+    "registry.lag-watch": LagWatch,
+    "registry.drop-watch": DropWatch,
+    "registry.unsure": Unsure,
 }
 
-ACTIONS_NOT_YET = frozenset(
-    {
-        "reset", "busy", "drift", "jump-clock", "disk-full", "upgrade", "scale", "point",
-        "registry.lose-quorum", "registry.change-leader", "registry.expire", "registry.compact", "registry.lag-watch",
-        "registry.drop-watch", "registry.unsure",
-    }
-)  # fmt: skip
+ACTIONS_NOT_YET: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Mapping
 
 from palm.errors import did_you_mean
 from palm.sim.history import EntryKind
@@ -16,6 +16,7 @@ from palm.sim.scenario.files import find_at
 from palm.sim.scenario.forms import (
     DURATION,
     NAME,
+    RATE,
     TEXT,
     Form,
     Key,
@@ -24,9 +25,12 @@ from palm.sim.scenario.forms import (
     list_of,
     one_of,
     scalar,
+    schema_of,
     take,
     whole,
 )
+from palm.sim.scenario.sources import FUNCTION, Run
+from palm.sim.scenario.units import Rate
 from palm.sim.scenario.yaml_strict import Node, Table
 
 Phase = Literal["always", "eventually", "finally"]
@@ -157,7 +161,101 @@ class OneHolder:
     line: int = 0
 
 
-Check = Conserved | ExactlyOnce | Results | InOrder | Bounded | Drained | Registered | Latency | NoOrphans | OneHolder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtMostOnce:
+    """No server ran user code for a message more often than the job's route visits it."""
+
+    name: ClassVar[str] = "at-most-once"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    job: Annotated[str, Key("job", NAME)]
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerKeyOrder:
+    """Of messages whose payloads begin with the same word, results are delivered in the order sent."""
+
+    name: ClassVar[str] = "per-key-order"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    job: Annotated[str, Key("job", NAME)]
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineHonest:
+    """Each message of a job with a deadline has ended within it and the grace; none expired before it."""
+
+    name: ClassVar[str] = "deadline-honest"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    job: Annotated[str, Key("job", NAME)]
+    grace_ns: Annotated[int, Key("grace", DURATION)] = 100_000_000
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goodput:
+    """Results are delivered at least at that rate: on the whole, or while step `during` is active."""
+
+    name: ClassVar[str] = "goodput"
+    phases: ClassVar[tuple[Phase, ...]] = ("finally",)
+    job: Annotated[str, Key("job", NAME)]
+    least: Annotated[Rate, Key("least", RATE)]
+    during: Annotated[str | None, Key("during", NAME)] = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleRoute:
+    """An instance (of the server, or any) that has left the registry runs nothing from `within` after that on."""
+
+    name: ClassVar[str] = "stale-route"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    within_ns: Annotated[int, Key("within", DURATION)]
+    server: Annotated[str | None, Key("server", NAME)] = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converged:
+    """All processes that live see the registry as it is, at a moment within `within` of the end of step `after` (or the
+    start)."""
+
+    name: ClassVar[str] = "converged"
+    phases: ClassVar[tuple[Phase, ...]] = ("eventually",)
+    within_ns: Annotated[int, Key("within", DURATION)]
+    after: Annotated[str | None, Key("after", NAME)] = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custom:
+    """A function of the scenario's own: it is given the history, and returns what is wrong in words, or nothing."""
+
+    name: ClassVar[str] = "custom"
+    phases: ClassVar[tuple[Phase, ...]] = ("finally",)
+    run: Annotated[Run, Key("run", FUNCTION)]
+    line: int = 0
+
+
+Check = (
+    Conserved
+    | ExactlyOnce
+    | Results
+    | InOrder
+    | Bounded
+    | Drained
+    | Registered
+    | Latency
+    | NoOrphans
+    | OneHolder
+    | AtMostOnce
+    | PerKeyOrder
+    | DeadlineHonest
+    | Goodput
+    | StaleRoute
+    | Converged
+    | Custom
+)
 
 CHECKS: Mapping[str, type[Check]] = {
     "conserved": Conserved,
@@ -170,14 +268,16 @@ CHECKS: Mapping[str, type[Check]] = {
     "latency": Latency,
     "no-orphans": NoOrphans,
     "one-holder": OneHolder,
+    "at-most-once": AtMostOnce,
+    "per-key-order": PerKeyOrder,
+    "deadline-honest": DeadlineHonest,
+    "goodput": Goodput,
+    "stale-route": StaleRoute,
+    "converged": Converged,
+    "custom": Custom,
 }
 
-CHECKS_NOT_YET = frozenset(
-    {
-        "at-most-once", "per-key-order", "stale-route", "deadline-honest", "goodput", "converged",
-        "linearizable", "custom",
-    }
-)  # fmt: skip
+CHECKS_NOT_YET = frozenset({"linearizable"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +316,16 @@ def _check_in(phase: Phase) -> Form[Check]:
             check_quantiles(node, check.p50_ns, check.p99_ns)
         return check
 
-    return Form("a check", read)
+    def schema() -> Mapping[str, Any]:
+        shapes = []
+        for name, shape in CHECKS.items():
+            if phase in shape.phases:
+                one = dict(schema_of(shape, _CheckKeys))
+                one["properties"] = {**one["properties"], "check": {"const": name}}
+                shapes.append(one)
+        return {"anyOf": shapes}
+
+    return Form("a check", read, schema)
 
 
 def _bite(text: str) -> bool:

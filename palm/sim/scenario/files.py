@@ -42,9 +42,10 @@ def find_at(node: Node, name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A server's source file, as read: its classes, and what `run_server` in it says each of them serves."""
+    """A source file, as read: its classes and functions, and what `run_server` in it says each of them serves."""
 
     classes: tuple[str, ...]
+    functions: tuple[str, ...]
     served: Mapping[str, tuple[str, ...]]
 
 
@@ -73,4 +74,5 @@ def read_source(node: Text, path: Path) -> Source:
         if isinstance(item, ast.ImportFrom)
         for alias in item.names
     ]
-    return Source(tuple(classes + imported), served)
+    defined = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
+    return Source(tuple(classes + imported), tuple(defined), served)

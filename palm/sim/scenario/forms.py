@@ -48,6 +48,8 @@ class Form(Generic[T_co]):
 
     expected: str
     read: Callable[[Node], T_co]
+    schema: Callable[[], Mapping[str, Any]] = dict
+    """The same as JSON Schema, as far as that can say it; empty: anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ def scalar(expected: str, value: Callable[[str], T], kinds: Iterable[str] = ("st
             node.refuse(expected, "; quote it")
         return read_value
 
-    return Form(expected, read)
+    types = {"int": "integer", "float": "number", "bool": "boolean"}
+    of = sorted({types.get(kind, "string") for kind in allowed})
+    return Form(expected, read, lambda: {"type": of[0] if len(of) == 1 else of, "description": expected})
 
 
 def whole(least: int, most: int) -> Form[int]:
@@ -92,7 +96,8 @@ def whole(least: int, most: int) -> Form[int]:
             raise ValueError
         return int(text)
 
-    return scalar(expected, value, ("int",))
+    form = scalar(expected, value, ("int",))
+    return Form(expected, form.read, lambda: {"type": "integer", "minimum": least, "maximum": most})
 
 
 def one_of(what: str, known: Iterable[str], not_yet: Iterable[str] = ()) -> Form[str]:
@@ -106,7 +111,7 @@ def one_of(what: str, known: Iterable[str], not_yet: Iterable[str] = ()) -> Form
             raise ValueError(f"{text} is not supported by this version")
         raise ValueError(did_you_mean(text, known).strip(" ()") or f"there are {', '.join(known)}")
 
-    return scalar(what, value)
+    return Form(what, scalar(what, value).read, lambda: {"enum": list(known), "description": what})
 
 
 def _name(text: str) -> str:
@@ -131,6 +136,7 @@ NAME = scalar("a name", _name)
 TEXT = scalar("text", _text)
 FLAG = scalar("true or false", _flag, ("bool",))
 DURATION = scalar("a time such as 12s, 1500ms or 400us", units.duration_ns)
+SHIFT = scalar("a time forward or back such as 1h or -90s", units.shift_ns)
 SIZE = scalar("a size such as 100B or 64KiB", units.size_bytes)
 RATE = scalar("a rate such as 500/s", units.rate)
 BANDWIDTH = scalar("a bandwidth such as 10MiB/s", units.bytes_per_s)
@@ -149,7 +155,7 @@ def list_of(form: Form[T], least: int = 0) -> Form[tuple[T, ...]]:
             node.refuse(f"at least {least} of these: {form.expected}")
         return tuple(form.read(item) for item in node.items)
 
-    return Form(expected, read)
+    return Form(expected, read, lambda: {"type": "array", "items": dict(form.schema()), "minItems": least})
 
 
 def map_of(form: Form[T], least: int = 0) -> Form[Mapping[str, T]]:
@@ -168,7 +174,10 @@ def map_of(form: Form[T], least: int = 0) -> Form[Mapping[str, T]]:
             node.refuse(expected)
         return MappingProxyType({name: form.read(value) for name, value in node.entries.items()})
 
-    return Form(expected, read)
+    def schema() -> Mapping[str, Any]:
+        return {"type": "object", "additionalProperties": dict(form.schema()), "minProperties": least}
+
+    return Form(expected, read, schema)
 
 
 def choice(what: str, known: Mapping[str, Form[T]], not_yet: Iterable[str] = (), *, bare: str = "") -> Form[T]:
@@ -190,7 +199,13 @@ def choice(what: str, known: Mapping[str, Form[T]], not_yet: Iterable[str] = (),
             value.place.refuse(f"{name} is not supported by this version")
         value.place.refuse(f"expected {what}: one of {names}, found {name!r:.200}{did_you_mean(name, known)}")
 
-    return Form(expected, read)
+    def schema() -> Mapping[str, Any]:
+        properties = {name: dict(form.schema()) for name, form in known.items()}
+        one: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+        one |= {"minProperties": 1, "maxProperties": 1}
+        return {"anyOf": [dict(known[bare].schema()), one]} if bare else one
+
+    return Form(expected, read, schema)
 
 
 # -- blocks -----------------------------------------------------------------------------------------------------------
@@ -256,4 +271,20 @@ def block_of(
             check(value, node)
         return value
 
-    return Form(what, read)
+    return Form(what, read, lambda: schema_of(block))
+
+
+def schema_of(block: type[DataclassType], *beside: type[DataclassType]) -> Mapping[str, Any]:
+    """The mappings that `take` reads as `block`, with the keys of those `beside` it."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for one in (*beside, block):
+        required += required_of(one)
+        for name, (_, key) in keys_of(one).items():
+            properties[name] = {"description": key.form.expected, **key.form.schema()}
+    shape: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        shape["required"] = required
+    if block.__doc__:
+        shape["description"] = " ".join(block.__doc__.split())
+    return shape

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from palm.core.route import LONGEST, Route, RouteText, parse_route, parse_stage
 from palm.errors import BadRequest
-from palm.sim.draws import Distribution
-from palm.sim.scenario.distributions import SIZES
+from palm.sim.draws import ZERO, Distribution
+from palm.sim.scenario.distributions import DELAY, SIZES
 from palm.sim.scenario.files import find_at
 from palm.sim.scenario.forms import (
     DURATION,
@@ -102,10 +102,21 @@ class Job:
     messages: Annotated[Messages, Key("messages", block_of(Messages, "messages", check=_check_messages))]
     rate: Annotated[Rate | None, Key("rate", RATE)] = None
     window: Annotated[int | None, Key("window", whole(1, 1_000_000))] = None
+    clients: Annotated[int, Key("clients", whole(1, 10_000))] = 1
+    """How many clients do the same, each a process of its own with payloads of its own: `main[0]` and so on."""
+    start_ns: Annotated[int, Key("start", DURATION)] = 0
+    """When its client is started."""
+    takes: Annotated[Distribution, Key("takes", DELAY)] = ZERO
+    """How long the caller is at work on each result before it takes the next one."""
     ordered: Annotated[bool, Key("ordered", FLAG)] = False
     deadline_ns: Annotated[int | None, Key("deadline", DURATION)] = None
     at_most_once: Annotated[bool, Key("at_most_once", FLAG)] = False
     line: int = 0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What its runs are called in the ledger: by its id, or one name for each client."""
+        return (self.id,) if self.clients == 1 else tuple(f"{self.id}[{n}]" for n in range(self.clients))
 
 
 def _check_job(job: Job, node: Node) -> None:

@@ -79,13 +79,20 @@ class SameAs:
 
 
 @dataclass(frozen=True, slots=True)
+class TheRegistry:
+    """`registry`: all of its members; `registry.leader`: the one that leads."""
+
+    leader: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """A bare name, until `references` knows whether it is a server or a host."""
 
     name: str
 
 
-Target = Servers | InstanceOf | OnHost | InZone | OneOf | HalfOf | LeaderOf | Subject | SameAs | Named
+Target = Servers | InstanceOf | OnHost | InZone | OneOf | HalfOf | LeaderOf | Subject | SameAs | TheRegistry | Named
 
 _NAME = r"[A-Za-z0-9_-]{1,128}"
 _LINK = re.compile(r"\s*(\S+)\s+(<->|->)\s+(\S+)\s*")
@@ -112,6 +119,8 @@ def parse_target(text: str) -> Target:
     """Who an action is done to. ValueError with a hint otherwise."""
     if text == "that":
         return Subject()
+    if text in (REGISTRY, f"{REGISTRY}.leader"):
+        return TheRegistry(leader=text != REGISTRY)
     prefix, colon, rest = text.partition(":")
     if colon:
         if prefix not in ("zone", "step") or not is_name(rest):
@@ -127,7 +136,7 @@ def parse_target(text: str) -> Target:
         return InstanceOf(index[1], int(index[2]))
     if not is_name(text):
         raise ValueError(
-            "write a server, SERVER[INDEX], one(SERVER), half(SERVER), a host, zone:NAME, that, or step:ID"
+            "write a server, SERVER[INDEX], one(SERVER), half(SERVER), a host, zone:NAME, registry, that, or step:ID"
         )
     return Named(text)
 

@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, Collection, NoReturn
 from palm.core.route import Branching
 from palm.errors import did_you_mean
 from palm.sim.network import Ends
-from palm.sim.scenario.actions import Cancel, Crash, Drain, Freeze, Heal, OnLink, RegistryDown, Restart
-from palm.sim.scenario.expectations import Bounded, Check, InOrder, Sighting
+from palm.sim.scenario.actions import (
+    Cancel,
+    Crash,
+    Freeze,
+    Heal,
+    OnLink,
+    OnProcesses,
+    OnRegistry,
+    Point,
+    Reset,
+    Restart,
+    Scale,
+)
+from palm.sim.scenario.chaos import Chaos
+from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
 from palm.sim.scenario.names import (
     REGISTRY,
     HalfOf,
@@ -23,6 +36,7 @@ from palm.sim.scenario.names import (
     SameAs,
     Subject,
     Target,
+    TheRegistry,
 )
 from palm.sim.scenario.script import (
     EVENTS_OF_A_JOB,
@@ -33,11 +47,14 @@ from palm.sim.scenario.script import (
     When,
 )
 from palm.sim.scenario.units import show_duration
+from palm.sim.scenario.world import Clock
 from palm.sim.scenario.yaml_strict import Node, at
 
 if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
 
+LONGEST_DEATH_NS = 9_000_000_000
+"""Drawn faults last no longer."""
 RESERVED = frozenset({REGISTRY, "hosts", "that", "zone", "step"})
 """Names that mean something else where a host or server could stand."""
 
@@ -55,6 +72,8 @@ def check_references(scenario: Scenario, root: Node) -> None:
     _check_unique("step", [step.id for step in scenario.script], at(root, "script"))
     for index, step in enumerate(scenario.script):
         names.check_step(step, at(root, "script", index))
+    if scenario.chaos is not None:
+        names.check_chaos(scenario.chaos, scenario.clock, at(root, "chaos"))
     _Times(scenario, root).check()
     names.check_expect(scenario, root)
 
@@ -70,6 +89,7 @@ class _Names:
 
     def __init__(self, scenario: Scenario) -> None:
         world = scenario.world
+        self.members = world.registry.members
         self.hosts = world.hosts
         self.servers = world.servers
         self.zones = list(dict.fromkeys(host.zone for host in world.hosts.values() if host.zone is not None))
@@ -130,17 +150,22 @@ class _Names:
             case When() as when:
                 self.check_when(when, at(node, "when"))
         match step.action:
-            case Crash(who=who) | Drain(who=who) | Restart(who=who) | Freeze(who=who):
-                self.check_target(who, step, at(node, "who"))
             case Cancel(job=job):
                 self.known("job", job, self.jobs, at(node, "job"))
-            case RegistryDown() | Heal(link=None):
+            case Point(server=None):
                 pass
-            case Heal(link=Ends() as link):
+            case Scale(server=server) | Point(server=str(server)):
+                self.known("server", server, self.servers, at(node, "server"))
+            case Heal(link=None):
+                pass
+            case _ if isinstance(step.action, OnProcesses):
+                self.check_target(step.action.who, step, at(node, "who"))
+            case Heal(link=Ends() as link) | Reset(link=link):
                 self.check_link(link, at(node, "link"))
-            case on_link:
-                assert isinstance(on_link, OnLink), on_link
-                self.check_link(on_link.link, at(node, "link"))
+            case _ if isinstance(step.action, OnLink):
+                self.check_link(step.action.link, at(node, "link"))
+            case _:
+                assert isinstance(step.action, OnRegistry), step.action
 
     def check_when(self, when: When, node: Node) -> None:
         if when.server is not None:
@@ -184,16 +209,37 @@ class _Names:
                 self.known("zone", zone, self.zones, node)
             case SameAs(step=other):
                 self.known("step", other, self.steps, node)
-                if not isinstance(self.steps[other].action, Crash | Drain | Restart | Freeze):
+                if not isinstance(self.steps[other].action, OnProcesses):
                     node.refuse("a step that was done to processes", f" ({other} is a {self.steps[other].do})")
+            case TheRegistry(leader=leader):
+                self.check_registry(leader, step, node)
             case Subject():
                 self.check_subject(step, node)
+
+    def check_registry(self, leader: bool, step: Step, node: Node) -> None:
+        if not isinstance(step.action, Crash | Freeze | Restart) or (leader and not isinstance(step.action, Crash)):
+            ways = "crash" if leader else "crash, restart or freeze"
+            node.refuse("instances of a server", f" (what can be done to it is {ways}, and the actions registry.*)")
+        if leader and self.members == 1:
+            node.refuse("another target", " (a registry of one member has no other leader; see world.registry.members)")
 
     def check_subject(self, step: Step, node: Node) -> None:
         if not isinstance(step.trigger, When):
             node.refuse("a name", " ('that' is the subject of a `when`; this step has none)")
         if step.trigger.event not in EVENTS_OF_AN_INSTANCE:
             node.refuse("a name", f" ({step.trigger.event} is not about an instance of a server)")
+
+    def check_chaos(self, chaos: Chaos, clock: Clock, node: Node) -> None:
+        """Crashed instances return within 8 s; that belongs to the faulty phase too."""
+        for index, name in enumerate(chaos.spare):
+            known = [*self.hosts, *self.servers, REGISTRY]
+            self.known("host, server, or registry", name, known, at(node, "spare", index))
+        if chaos.until_ns + LONGEST_DEATH_NS > clock.faults_until_ns:
+            latest = show_duration(max(0, clock.faults_until_ns - LONGEST_DEATH_NS))
+            at(node, "until").refuse(f"at most {latest} (clock.limit less clock.settle, less 9s for what lasts)")
+        left = [place for name, one in self.servers.items() if name not in chaos.spare for place in one.places]
+        if all(place in chaos.spare for place in left):
+            at(node, "spare").refuse("somebody to be left who is not spared")
 
     # -- expect ------------------------------------------------------------------------------------------------------
 
@@ -211,6 +257,10 @@ class _Names:
                 self.check_named(one, node)
                 if isinstance(one, InOrder) and not self.jobs[one.job].ordered:
                     at(node, "job").refuse("a job with ordered: true", " (no other promises an order)")
+                if isinstance(one, PerKeyOrder) and not self.jobs[one.job].ordered:
+                    at(node, "job").refuse("a job with ordered: true", " (no other promises an order)")
+                if isinstance(one, DeadlineHonest) and self.jobs[one.job].deadline_ns is None:
+                    at(node, "job").refuse("a job with a deadline", f" ({one.job} has none)")
 
     def check_named(self, one: Check | Sighting, node: Node) -> None:
         """Jobs, servers and steps that a check or sighting names, by the names of its fields."""

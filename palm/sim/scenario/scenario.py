@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from palm.errors import did_you_mean
 from palm.sim.scenario import yaml_strict
+from palm.sim.scenario.chaos import CHAOS, Chaos
 from palm.sim.scenario.expectations import Expect
-from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, take
+from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, schema_of, take
 from palm.sim.scenario.load import LOAD, Job
 from palm.sim.scenario.references import check_references
 from palm.sim.scenario.script import SCRIPT, Step
 from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
-from palm.sim.scenario.yaml_strict import Node, Text
+from palm.sim.scenario.yaml_strict import Node, Table, Text
 
 VERSION = "scenario/1"
-BLOCKS_NOT_YET = frozenset({"chaos"})
 
 
 def _version(node: Node) -> str:
@@ -32,11 +32,14 @@ def _version(node: Node) -> str:
     return node.value
 
 
+_VERSION = Form(VERSION, _version, lambda: {"const": VERSION})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """One file: who runs, what they are asked, what goes wrong, and what must hold."""
 
-    version: Annotated[str, Key("palm", Form(VERSION, _version))]
+    version: Annotated[str, Key("palm", _VERSION)]
     name: Annotated[str, Key("name", NAME)]
     about: Annotated[str, Key("about", TEXT)]
     """One sentence: what it proves."""
@@ -47,6 +50,7 @@ class Scenario:
     links: Annotated[tuple[LinkBlock, ...], Key("links", LINKS)] = ()
     """Later entries override earlier ones."""
     script: Annotated[tuple[Step, ...], Key("script", SCRIPT)] = ()
+    chaos: Annotated[Chaos | None, Key("chaos", CHAOS)] = None
     expect: Annotated[Expect, Key("expect", block_of(Expect, "expect"))] = Expect()
 
 
@@ -58,6 +62,17 @@ def load(path: str | Path) -> Scenario:
 def parse(text: str, file: str = "scenario") -> Scenario:
     """Read and check text; `file` is the name for errors, and files that the text names are looked for from there."""
     root = yaml_strict.parse(text, file)
-    scenario = take(root, Scenario, what="scenario", not_yet=BLOCKS_NOT_YET)
+    if isinstance(root, Table) and "palm" in root.entries:
+        _version(root.entries["palm"])  # first: in a file of another version everything else may be otherwise
+    scenario = take(root, Scenario, what="scenario")
     check_references(scenario, root)
     return scenario
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of scenario files, made from the same tables that read them: for editors, and other tools."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"PALM {VERSION}",
+        **schema_of(Scenario),
+    }

@@ -6,15 +6,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Mapping
 
 from palm.sim.scenario.actions import ACTIONS, ACTIONS_NOT_YET, Action
-from palm.sim.scenario.forms import DURATION, NAME, Form, Key, block_of, keys_of, list_of, one_of, take, whole
+from palm.sim.scenario.forms import (
+    DURATION,
+    NAME,
+    Form,
+    Key,
+    block_of,
+    keys_of,
+    list_of,
+    one_of,
+    schema_of,
+    take,
+    whole,
+)
 from palm.sim.scenario.yaml_strict import Node, Table
 
 EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event", "elected", "mark")
 EVENTS_OF_A_JOB = frozenset({"sent", "delivered", "handling", "answered", "mark"})
-EVENTS_OF_AN_INSTANCE = frozenset({"handling", "answered", "registered", "lease-expired", "elected", "mark"})
+EVENTS_OF_AN_INSTANCE = frozenset(
+    {"handling", "answered", "registered", "lease-expired", "elected", "watch-event", "mark"}
+)
 """Those whose subject (`that`) is an instance of a server."""
 
 
@@ -59,6 +73,8 @@ class Step:
     do: str
     """The action's name in the file."""
     line: int
+    drawn: bool = False
+    """By a chaos block: that it touches nothing by itself says nothing."""
 
 
 DO = one_of("an action", ACTIONS, ACTIONS_NOT_YET)
@@ -94,4 +110,15 @@ def _step(node: Node) -> Step:
     return Step(id=common.id, trigger=triggers[0], action=action, do=do, line=node.place.line)
 
 
-SCRIPT = list_of(Form("a step", _step))
+def _schema() -> Mapping[str, Any]:
+    """One shape for each action: its name decides which keys there are."""
+    shapes = []
+    for name, shape in ACTIONS.items():
+        one = dict(schema_of(shape, _StepKeys))
+        one["properties"] = {**one["properties"], "do": {"const": name}}
+        one["oneOf"] = [{"required": [trigger]} for trigger in ("at", "after", "when")]
+        shapes.append(one)
+    return {"anyOf": shapes}
+
+
+SCRIPT = list_of(Form("a step", _step, _schema))

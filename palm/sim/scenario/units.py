@@ -43,6 +43,12 @@ def duration_ns(text: str) -> int:
     return _quantity(text, DURATIONS, "a time", "s", DURATION_MAX)
 
 
+def shift_ns(text: str) -> int:
+    """`1h` or `-90s` to integer nanoseconds, below 0 for back."""
+    sign = -1 if text.startswith("-") else 1
+    return sign * duration_ns(text.removeprefix("-"))
+
+
 def size_bytes(text: str) -> int:
     """`64KiB` to bytes. KB is 1,000 bytes, KiB 1,024."""
     return _quantity(text, SIZES, "a size", "KiB", SIZE_MAX)

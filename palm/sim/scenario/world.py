@@ -6,22 +6,20 @@ Each block is a frozen dataclass that also says how it is written. Times are int
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Mapping
 
-from palm.errors import did_you_mean
 from palm.sim import network
 from palm.sim.draws import ZERO, Distribution
 from palm.sim.scenario import units
 from palm.sim.scenario.actions import LINK
 from palm.sim.scenario.distributions import DELAY
-from palm.sim.scenario.files import find_at, read_source
 from palm.sim.scenario.forms import (
     BANDWIDTH,
     CHANCE,
     DURATION,
     NAME,
+    SIZE,
     Form,
     Key,
     block_of,
@@ -31,6 +29,7 @@ from palm.sim.scenario.forms import (
     take,
     whole,
 )
+from palm.sim.scenario.sources import RUN, Run
 from palm.sim.scenario.yaml_strict import Node, Text, at
 
 # -- runs and clock ---------------------------------------------------------------------------------------------------
@@ -127,29 +126,6 @@ def _host(node: Node) -> HostBlock:
     return take(node, HostBlock, what="host")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The class that a server runs. `served` is what `run_server` in the file lists for it; None where it does not."""
-
-    file: Path
-    class_name: str
-    served: tuple[str, ...] | None
-
-
-def _run(node: Node) -> Run:
-    expected = "a server class such as examples/text/clean.py:Clean"
-    if not isinstance(node, Text):
-        node.refuse(expected)
-    name, colon, class_name = node.value.rpartition(":")
-    if not colon or not name.endswith(".py") or not class_name.isidentifier():
-        node.refuse(expected)
-    path = find_at(node, name)
-    source = read_source(node, path)
-    if class_name not in source.classes:
-        node.refuse(f"a class of {name}", did_you_mean(class_name, source.classes))
-    return Run(path, class_name, source.served.get(class_name))
-
-
 def _option(node: Node) -> str | int | bool:
     match node:
         case Text(kind="int"):
@@ -163,7 +139,7 @@ def _option(node: Node) -> str | int | bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerBlock:
-    run: Annotated[Run, Key("run", Form("a server class such as examples/text/clean.py:Clean", _run))]
+    run: Annotated[Run, Key("run", RUN)]
     host: Annotated[str | None, Key("host", NAME)] = None
     hosts: Annotated[tuple[str, ...], Key("hosts", list_of(NAME, least=1))] = ()
     instances: Annotated[int | None, Key("instances", whole(1, 100_000))] = None
@@ -172,6 +148,11 @@ class ServerBlock:
     memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile"], ["durable"]))] = "volatile"
     service: Annotated[Distribution, Key("service", DELAY)] = ZERO
     """How long each handling takes, beside what the user's own code does in no time."""
+    port: Annotated[int | None, Key("port", whole(1, 65_000))] = None
+    """Where its first instance listens, in each of its lives; the next ones on the ports behind. None: a new one for
+    each life."""
+    start_ns: Annotated[int, Key("start", DURATION)] = 0
+    """When its processes are started."""
     options: Annotated[Mapping[str, str | int | bool], Key("options", map_of(Form("a value", _option)))] = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -230,9 +211,18 @@ class LinkBlock:
     shuffle: Annotated[float, Key("shuffle", CHANCE)] = 0.0
     rate: Annotated[int | None, Key("rate", BANDWIDTH)] = None
     """Bytes per second; None: as many as come."""
+    queue: Annotated[int | None, Key("queue", SIZE)] = None
+    """How many bytes may wait for a link with a rate; what comes on top is lost. None: as many as come."""
 
     def link(self) -> network.Link:
-        return network.Link(self.delay, self.loss.chance, self.loss.burst, self.twice, self.shuffle, self.rate)
+        return network.Link(
+            self.delay, self.loss.chance, self.loss.burst, self.twice, self.shuffle, self.rate, self.queue
+        )
 
 
-LINKS = list_of(block_of(LinkBlock, "link", not_yet={"queue"}))
+def _check_queue(link: LinkBlock, node: Node) -> None:
+    if link.queue is not None and link.rate is None:
+        at(node, "queue").place.refuse("a queue is what waits for a link's rate: give the link a rate too")
+
+
+LINKS = list_of(block_of(LinkBlock, "link", check=_check_queue))

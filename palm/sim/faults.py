@@ -1,0 +1,166 @@
+"""What the actions of a script do to processes and to the registry; each tells what it has touched, and how it ends.
+
+Faults on links are rules of `palm.sim.network`; when things are done, and to whom, is `palm.sim.steps`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable
+
+from palm.sim.cluster import Cluster, Instance
+from palm.sim.etcd.values import EtcdRefused
+from palm.sim.host import Busy, Host
+from palm.sim.network import Ends, Hold
+from palm.sim.registry_server import ELECTION_NS, PLACE
+from palm.sim.scenario import actions
+from palm.sim.server_files import load_class
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """`touched` is asked at the end of the run. `undo` None: it is over at once; `for_ns` None: until it is healed."""
+
+    touched: Callable[[], int]
+    undo: Callable[[], None] | None = None
+    for_ns: int | None = None
+
+
+def _count(count: int) -> Callable[[], int]:
+    return lambda: count
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def do_to_processes(action: actions.OnProcesses, who: list[Instance], cluster: Cluster) -> Done:
+    """Everything but crash, restart and freeze, whose ends the script itself follows."""
+    hosts = [instance.host for instance in who if instance.host is not None and instance.is_up]
+    match action:
+        case actions.Busy():
+            return _busy(action, hosts)
+        case actions.Drift():
+            return _drift(action, hosts)
+        case actions.JumpClock():
+            for host in hosts:
+                host.clock.wall_offset += action.by_ns
+            return Done(touched=_count(len(hosts)))
+        case actions.Upgrade():
+            make = load_class(action.to.file, action.to.class_name, cluster.world.kernel.seed)
+            for instance in who:
+                cluster.upgrade(instance, make)
+            return Done(touched=_count(len(who)))
+        case actions.Expire():
+            return Done(touched=_count(sum(_expire(instance, cluster) for instance in who)))
+    raise AssertionError(f"{action} is an action of the table without a line here")
+
+
+def _busy(action: actions.Busy, hosts: list[Host]) -> Done:
+    busy = Busy(action.by)
+    for host in hosts:
+        host.busy = busy
+
+    def undo() -> None:
+        for host in hosts:
+            if host.busy is busy:
+                host.busy = None
+
+    return Done(touched=lambda: busy.bitten, undo=undo, for_ns=action.for_ns)
+
+
+def _drift(action: actions.Drift, hosts: list[Host]) -> Done:
+    for host in hosts:
+        host.clock.drift(action.ppm)
+
+    def undo() -> None:
+        for host in hosts:
+            host.clock.drift(0)
+
+    return Done(touched=_count(len(hosts)), undo=undo, for_ns=action.for_ns)
+
+
+def _expire(instance: Instance, cluster: Cluster) -> bool:
+    registration = None if instance.serving is None else instance.serving.registration
+    if registration is None or registration.lease is None:
+        return False
+    try:
+        cluster.registry.expire(registration.lease)
+    except EtcdRefused:  # it had ended, and the instance has not heard of that
+        return False
+    return True
+
+
+# -- the registry -----------------------------------------------------------------------------------------------------
+
+
+def do_to_registry(action: actions.OnRegistry, cluster: Cluster) -> Done:
+    registry = cluster.registry
+    match action:
+        case actions.RegistryDown():
+            registry.down()
+            return Done(touched=_bites(cluster, "down"), undo=registry.up, for_ns=action.for_ns)
+        case actions.LoseQuorum():
+            registry.lose_quorum()
+            return Done(touched=_bites(cluster, "lose-quorum"), undo=registry.regain_quorum, for_ns=action.for_ns)
+        case actions.ChangeLeader():
+            registry.lose_quorum()
+            return Done(touched=_bites(cluster, "lose-quorum"), undo=registry.regain_quorum, for_ns=ELECTION_NS)
+        case actions.Compact():
+            forgotten = registry.etcd.revision - max(1, registry.etcd.compact_revision)
+            if forgotten:
+                registry.compact()
+            return Done(touched=_count(forgotten))
+        case actions.LagWatch():
+            registry.lag_watch(action.by_ns)
+            touched = _bites(cluster, "lag-watch")
+            return Done(touched=touched, undo=partial(registry.lag_watch, 0), for_ns=action.for_ns)
+        case actions.DropWatch():
+            touched = _bites(cluster, "drop-watch")
+            registry.drop_watches()
+            return Done(touched=touched)
+        case actions.Unsure():
+            registry.unsure(action.writes)
+            return Done(touched=_bites(cluster, "unsure"))
+        case actions.DiskFull():
+            return _disk_full(action, cluster)
+
+
+def _disk_full(action: actions.DiskFull, cluster: Cluster) -> Done:
+    registry = cluster.registry
+    registry.has_space = False
+
+    def undo() -> None:
+        registry.has_space = True
+
+    return Done(touched=_bites(cluster, "no space"), undo=undo, for_ns=action.for_ns)
+
+
+def crash_registry(cluster: Cluster) -> Done:
+    """Until `restart_registry`."""
+    cluster.registry.down()
+    return Done(touched=_bites(cluster, "down"))
+
+
+def restart_registry(cluster: Cluster) -> Done:
+    was_down = not cluster.registry.is_up
+    cluster.registry.up()
+    return Done(touched=_count(int(was_down)))
+
+
+def freeze_registry(cluster: Cluster, name: str, for_ns: int) -> Done:
+    """Connections stay, and nothing is answered until it goes on."""
+    network = cluster.world.network
+    rule = network.lay(Ends("*", PLACE, both=True), Hold(), name)
+    return Done(touched=lambda: rule.bitten, undo=partial(network.lift, rule), for_ns=for_ns)
+
+
+def reset_links(action: actions.Reset, cluster: Cluster) -> Done:
+    broken = cluster.world.fabric.reset(action.link) + cluster.registry.reset(action.link)
+    return Done(touched=_count(broken))
+
+
+def _bites(cluster: Cluster, trouble: str) -> Callable[[], int]:
+    """How often the registry's trouble has bitten from now until it is asked."""
+    before = cluster.registry.bitten.get(trouble, 0)
+    return lambda: cluster.registry.bitten.get(trouble, 0) - before

@@ -1,0 +1,55 @@
+"""Code that a scenario names: the class that a server runs, as `examples/text/clean.py:Clean`, or its own checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from palm.errors import did_you_mean
+from palm.sim.scenario.files import find_at, read_source
+from palm.sim.scenario.forms import Form
+from palm.sim.scenario.yaml_strict import Node, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The class that a server runs, or a function. `served` is what `run_server` in the file lists for it; None where
+    it does not."""
+
+    file: Path
+    class_name: str
+    served: tuple[str, ...] | None
+
+
+def _named(node: Node, expected: str) -> tuple[str, str]:
+    """The file and the name in it."""
+    if not isinstance(node, Text):
+        node.refuse(expected)
+    file, colon, name = node.value.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
+        node.refuse(expected)
+    return file, name
+
+
+def _run(node: Node) -> Run:
+    file, class_name = _named(node, RUN.expected)
+    assert isinstance(node, Text), "it has been looked at"
+    path = find_at(node, file)
+    source = read_source(node, path)
+    if class_name not in source.classes:
+        node.refuse(f"a class of {file}", did_you_mean(class_name, source.classes))
+    return Run(path, class_name, source.served.get(class_name))
+
+
+def _function(node: Node) -> Run:
+    file, name = _named(node, FUNCTION.expected)
+    assert isinstance(node, Text), "it has been looked at"
+    path = find_at(node, file)
+    functions = read_source(node, path).functions
+    if name not in functions:
+        node.refuse(f"a function of {file}", did_you_mean(name, functions))
+    return Run(path, name, None)
+
+
+RUN = Form("a server class such as examples/text/clean.py:Clean", _run, lambda: {"type": "string"})
+FUNCTION = Form("a function such as checks/colours.py:all_blue", _function, lambda: {"type": "string"})
