@@ -57,6 +57,10 @@ MAX_ATTEMPTS = 12
 BUSY_PAUSE = 50_000_000
 """First pause after a BUSY or AWAY answer (ns); it doubles to 64 times that while they go on."""
 
+SPAN = 32
+"""A job goes on for so many windows beyond its oldest message that has not ended: what servers remember of it is what
+is above that one."""
+
 _NOT_TAKEN = (Status.BUSY, Status.AWAY)
 
 
@@ -216,6 +220,7 @@ class ClientNode:
             return []
         outstanding = self._chain.outstanding(job)
         room = job.window.room(outstanding, job.held_bytes, job.demanded)
+        room = min(room, SPAN * job.window.limit - (job.sent + job.demanded - job.watermark))
         # In quarters of a window: each demand wakes a thread at the other end.
         if room <= 0 or (job.demanded and room < job.window.size // 4):
             return []

@@ -18,7 +18,9 @@ from palm.core.share import Path, path_of
 REDUCE = "ReduceServer"
 """The kind of servers that fold messages."""
 
-MAX_SPAN = 1_048_576
+MAX_SPAN = 4_096
+"""Messages of one run: as many as a worker ever has."""
+
 MAX_KEYS = 1_048_576
 """Keys of one table: a table is a message."""
 

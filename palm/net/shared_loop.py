@@ -64,7 +64,8 @@ class SharedLoop:
     def _run(self) -> None:
         with self._baton:
             self._is_away = self._is_needed = False
-            if not self.is_over:
+            # A caller who has asked may still be on its way to the baton: nobody else can ask in its place.
+            if not (self.is_over or self._is_asked):
                 self.loop.run_forever()
             self._is_away = True
 
@@ -92,7 +93,6 @@ class SharedLoop:
 
     def _give_way(self) -> None:
         if self._is_asked:
-            self._is_asked = False
             self.loop.stop()
 
     # -- any thread ---------------------------------------------------------------------------------------------------

@@ -379,11 +379,11 @@ def _spans(sequences: Sequence[int], statuses: Sequence[int]) -> list[int]:
 
 
 def _put_spans(sequences: list[int], payloads: Sequence[Payload], statuses: Sequence[int], spans: list[int]) -> None:
-    """Give what is folded its identity, in place."""
+    """Give what is folded its identity, in place. No more of it than one frame of ours has: a leader spells it out."""
     if not spans and Status.FOLDED not in statuses:
         return
     places = [place for place, status in enumerate(statuses) if status == Status.FOLDED]
-    if len(places) != len(spans) or not all(1 <= span <= MAX_SPAN for span in spans):
+    if len(places) != len(spans) or len(spans) > MAX_ITEMS or not all(1 <= span <= MAX_SPAN for span in spans):
         raise BadFrame("a span that is none, or not where something is folded")
     for place, span in zip(places, spans, strict=True):
         payload = payloads[place]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from palm.core.client import MAX_ATTEMPTS, MAX_DEATHS
+from palm.core.client import MAX_ATTEMPTS, MAX_DEATHS, SPAN
 from palm.core.effect import Deliver, Demand, Dial, Ended, Follow, Ready, Send
 from palm.core.event import Bounced, Cancelled, Heard, InstanceUp, Listed, Received, SourceEnded, Taken
 from palm.core.message import Buried, Exposed, Failure, Over, Ping, Pong, Refused, Status
@@ -94,6 +94,23 @@ def test_demand_never_exceeds_the_window() -> None:
     assert client.demanded(2) == 8, "answered and not taken still counts"
     client.post(Taken(2, 5, 5, 10))
     assert client.demanded(2) == 13
+
+
+def test_one_stuck_message_holds_the_others_back_in_time() -> None:
+    """What servers remember is what is above the watermark, which it pins: the job waits for it, and then goes on."""
+    client = ready(window=LEAST)
+    job = client.node.jobs[1]
+    client.offer(*[b"x"] * LEAST)
+    client.answer(*range(1, LEAST))
+    client.post(Taken(1, LEAST - 1, LEAST - 1, 0))
+    while job.demanded:
+        first, wanted = job.sent, job.demanded
+        client.offer(*[b"x"] * wanted)
+        client.answer(*range(first, first + wanted))
+        client.post(Taken(1, wanted, wanted, 0))
+    assert (SPAN - 1) * LEAST < job.sent <= SPAN * LEAST and job.watermark == 0
+    client.answer(0)
+    assert job.demanded > 0
 
 
 def test_a_slow_caller_holds_back_bytes_too() -> None:

@@ -22,7 +22,9 @@ LONG_S = 20.0
 
 
 @contextmanager
-def running(ends: list[asyncio.Event] | None = None) -> Iterator[SharedLoop]:
+def running(
+    ends: list[asyncio.Event] | None = None, prepare: Callable[[SharedLoop], object] = lambda made: None
+) -> Iterator[SharedLoop]:
     """A shared loop at work on a thread of its own, until the block ends or the event that comes into `ends` is set."""
     made: list[SharedLoop] = []
     ends = [] if ends is None else ends
@@ -35,6 +37,7 @@ def running(ends: list[asyncio.Event] | None = None) -> Iterator[SharedLoop]:
 
     def run() -> None:
         made.append(SharedLoop())
+        prepare(made[0])
         made[0].run(main())
 
     thread = threading.Thread(target=run)
@@ -245,3 +248,51 @@ def test_many_callers_all_get_their_answers() -> None:
             thread.join(3 * LONG_S)
         assert len(longest) == 1800
         assert max(longest) < 2.0
+
+
+class LateLock:
+    """A lock that a caller who has to wait for it gets late: others take it and let it go in the meantime."""
+
+    def __init__(self, shared: SharedLoop) -> None:
+        self._lock = threading.Lock()
+        self._shared = shared
+        self.was_late = self.came = False
+
+    def acquire(self, blocking: bool = True) -> bool:
+        if not blocking:
+            return self._lock.acquire(blocking=False)
+        self.was_late = True
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            self._shared.submit(lambda: None)  # somebody has need of the loop: its own thread comes back at once
+            time.sleep(0.001)
+        self.came = self._lock.acquire(timeout=LONG_S / 4)
+        if not self.came:
+            raise TimeoutError("the loop's thread keeps the loop")
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def locked(self) -> bool:
+        return self._lock.locked()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def test_a_caller_who_has_asked_gets_the_loop_however_late_it_wakes() -> None:
+    """Its thread may be scheduled long after the loop was given up for it, and be overtaken by the loop's own."""
+    locks: list[LateLock] = []
+
+    def prepare(made: SharedLoop) -> None:
+        locks.append(LateLock(made))
+        made._baton = locks[0]  # type: ignore[assignment]
+
+    with running(prepare=prepare) as shared:
+        assert heard(shared, shared.submit)
+        with Turn(shared):
+            assert locks[0].was_late and locks[0].came

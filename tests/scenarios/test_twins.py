@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from palm.core import client, memory, server
+from palm.core import chain, client, memory, server
 from palm.errors import HarnessError
 from palm.runtime import directory, election, registration
 from palm.sim import cluster
@@ -84,9 +84,9 @@ TWINS = [
     Twin("network/resets", client, *SENT_AGAIN_WHEN_LATE, "exactly-once"),
     Twin(
         "pressure/slow-sink",
-        client,
-        "        outstanding = len(job.rows) + job.untaken + job.demanded\n",
-        "        outstanding = len(job.rows) + job.demanded\n",
+        chain,
+        "        count = len(job.rows) + job.root.untaken + job.demanded\n",
+        "        count = len(job.rows) + job.demanded\n",
         "bounded",
     ),
     Twin("pressure/twice-through-a-slow-server", client, *SENT_AGAIN_WHEN_TURNED_AWAY, "exactly-once"),

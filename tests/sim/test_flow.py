@@ -50,7 +50,7 @@ def test_fan_out_needs_the_look_whether_a_message_has_ended() -> None:
 
 def test_filters_need_the_word_that_nothing_came_of_it() -> None:
     """What is filtered out and not said to be would never end."""
-    line = "        return Status.EMPTY if self.invoker.consume else outcome\n"
+    line = "        return Status.EMPTY if self.consume else outcome\n"
     instead = "        return Status.CANCELLED if outcome is Status.EMPTY else outcome\n"
     assert broken_without(invoke_module, line, instead, "filter") is Verdict.BROKEN
 

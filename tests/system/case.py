@@ -21,6 +21,10 @@ class Do(NamedTuple):
 
     function: str
 
+    @property
+    def folds(self) -> bool:
+        return meaning(self.function)[0] == "fold"
+
     def text(self) -> list[Any]:
         return [self.function]
 
@@ -55,10 +59,22 @@ class Fork(NamedTuple):
 
 
 def compose(route: list[Any], slots: Slots) -> Slots:
-    """What a route makes of one message, in plain Python."""
+    """What a branch makes of one message, in plain Python."""
     for element in route:
         slots = element.run(slots)
     return slots
+
+
+def compose_job(route: list[Any], payloads: list[bytes]) -> list[bytes]:
+    """All results of a job, in order."""
+    messages: list[Slots] = [[payload] for payload in payloads]
+    for element in route:
+        if isinstance(element, Do) and element.folds:
+            _, does = meaning(element.function)
+            messages = does(messages)
+        else:
+            messages = [element.run(slots) for slots in messages]
+    return [slot for slots in messages for slot in slots if slot is not None]
 
 
 def text_of(route: list[Any]) -> RouteText:
@@ -85,7 +101,11 @@ class Fault(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     route: list[Any]
+    clients: int = 1
+    """As many jobs at the same time."""
     messages: int = 8
+    payload_bytes: int = 0
+    """At least; over 64 KiB each payload travels in a frame of its own."""
     window: int = 1024
     ordered: bool = True
     instances: int = 1
@@ -101,7 +121,10 @@ class Case:
         return [name for name in KINDS if f"'{name}." in text]
 
     def payloads(self) -> list[bytes]:
-        return [b"%d," % number for number in range(self.messages)]
+        return [(b"%d," % number).ljust(self.payload_bytes, b"-") for number in range(self.messages)]
+
+    def folds(self) -> bool:
+        return any(isinstance(element, Do) and element.folds for element in self.route)
 
     def is_harsh(self) -> bool:
         """Whether a message may have been with `MAX_DEATHS` instances when they died: then it is dead-lettered, and
@@ -124,7 +147,9 @@ inner = st.lists(st.one_of(stages, stages, forks(flat), st.builds(Do, meets)), m
 bodies = st.lists(st.one_of(stages, stages, forks(inner), st.builds(Do, meets)), min_size=1, max_size=4)
 """Few servers and many stages: most routes visit one of them twice."""
 ends = st.lists(st.builds(Do, st.sampled_from(functions("end"))), max_size=1)
-routes = st.builds(lambda body, end: body + end, bodies, ends)
+fold = st.sampled_from(functions("fold")).map(lambda function: [Do(function)])
+folds = st.just([]) | st.builds(list.__add__, fold, bodies | st.just([]))
+routes = st.builds(lambda body, fold, end: body + fold + end, bodies, folds, ends)
 
 SOMEBODY: list[What] = ["crash", "freeze", "drain"]
 ANYBODY: list[What] = ["cut", "mute", "orphan"]
@@ -136,7 +161,9 @@ lengths = st.sampled_from([2.0, 7.0, 0.2])
 def cases(draw: st.DrawFn) -> Case:
     case = Case(
         route=draw(routes),
+        clients=draw(st.sampled_from([1, 1, 2])),
         messages=draw(st.sampled_from([8, 40, 1])),
+        payload_bytes=draw(st.sampled_from([0, 0, 0, 70_000])),
         window=draw(st.sampled_from([1024, 1, 5])),
         ordered=draw(st.sampled_from([True, False])),
         instances=draw(st.sampled_from([2, 1, 3])),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Callable, Literal, Mapping, NamedTuple
 
-from palm import ButterflyServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer
+from palm import ButterflyServer, ReduceServer, RegisteredServer, ScatterGatherServer, SinkServer, SourceServer
 
 Slots = list["bytes | None"]
 """The parts of a message in the order of their paths; None for one that ended without a result."""
 
-Place = Literal["stage", "fork", "meet", "end"]
-"""Where it may stand in a route: anywhere; before branches; behind branches, or anywhere; as the last stage only."""
+Place = Literal["stage", "fork", "meet", "fold", "end"]
+"""Where it may stand in a route: anywhere; before branches; behind branches, or anywhere; in no branch, and once; as
+the last stage only."""
 
 
 class Work(RegisteredServer):
@@ -67,6 +68,21 @@ class Shards(ScatterGatherServer):
 
 
 SHARDS = (b"x", b"y", b"z")
+
+
+class Fold(ReduceServer):
+    def key(self, payload):
+        return payload[:1]
+
+    def join(self, one, other):
+        return one + other
+
+
+class Fours(ReduceServer):
+    every = 4
+
+    def join(self, one, other):
+        return one + other
 
 
 class Split(SourceServer):
@@ -136,9 +152,25 @@ def sought(payload: bytes) -> list[bytes]:
     return found[:2] if len(found) == len(SHARDS) else found[:1]
 
 
+def folded(messages: list[Slots]) -> list[Slots]:
+    """One message for each key, in the order of the first message that had it, and then of the keys."""
+    keys: dict[bytes, bytes] = {}
+    for slots in messages:
+        payloads = [slot for slot in slots if slot is not None]
+        for key in sorted({payload[:1] for payload in payloads}):
+            keys[key] = keys.get(key, b"") + b"".join(payload for payload in payloads if payload[:1] == key)
+    return [[payload] for payload in keys.values()]
+
+
+def in_fours(messages: list[Slots]) -> list[Slots]:
+    groups = [messages[at : at + 4] for at in range(0, len(messages), 4)]
+    joined = [b"".join(slot for slots in group for slot in slots if slot is not None) for group in groups]
+    return [[payload] for payload in joined if payload]
+
+
 class Kind(NamedTuple):
-    """`does` says what each function makes: of one payload (stage: results; fork: branches and results), or, of a kind
-    that meets or ends, of all parts of a message."""
+    """`does` says what each function makes: of one payload (stage: results; fork: branches and results), of all parts
+    of a message (what meets or ends), or of all messages of a job, each with its parts (what folds)."""
 
     make: type[RegisteredServer]
     place: Place
@@ -182,6 +214,8 @@ KINDS: dict[str, Kind] = {
     ),
     "zipped": Kind(Zipped, "meet", {"all": zipped}),
     "passing": Kind(Passing, "meet", {"each": on_each(b"e")}),
+    "fold": Kind(Fold, "fold", {"join": folded}),
+    "fours": Kind(Fours, "fold", {"join": in_fours}),
     "ordered": Kind(Ordered, "end", {"each": on_each(b"o")}),
     "ended": Kind(Ended, "end", {"swallow": lambda parts: [None]}),
 }

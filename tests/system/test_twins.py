@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from palm.core import dispatch
-from palm.runtime import election, invoke
+from palm.runtime import election, results
 from tests.support.twin import twin
 from tests.system.case import Case, Do, Fault
 from tests.system.play import play
@@ -26,9 +26,9 @@ TWINS = {
         Case(route=[Do("herd.low")], instances=2, pause_s=0.05, faults=(Fault(0.1, "crash", "herd[0]", 2.0),)),
     ),
     "the word that nothing came of it": (
-        invoke,
-        "        return Status.EMPTY if self.invoker.consume else outcome\n",
-        "        return Status.CANCELLED if outcome is Status.EMPTY else outcome\n",
+        results,
+        "        if result is None:\n            return Status.EMPTY\n",
+        "        if result is None:\n            return Status.CANCELLED\n",
         Case(route=[Do("work.odd")], messages=2),
     ),
 }

@@ -48,6 +48,7 @@ def changed(**fields: Any) -> bytes:
         draining=st.booleans(),
         protocol=st.integers(1, 9),
         join=st.sampled_from(["", "arrival", "order", "zip"]),
+        every=st.integers(0, 2**31),
         outputs=st.dictionaries(NAMES, st.lists(NAMES, max_size=3).map(tuple), max_size=3).map(
             lambda outputs: tuple(outputs.items())
         ),
