@@ -15,7 +15,10 @@ from palm.errors import (
     PalmError,
     PayloadTooLarge,
     RegistryUnavailable,
+    StoreRefused,
+    StoreUnavailable,
     WaitTimeout,
+    WatchGap,
 )
 from palm.jobs import Job
 from palm.observe.ledger import Ledger
@@ -29,9 +32,11 @@ from palm.servers import (
     SourceServer,
     run_server,
 )
+from palm.store import AsyncStore, Store
 
 __all__ = [
     "AsyncClient",
+    "AsyncStore",
     "ButterflyServer",
     "Client",
     "DeadLettered",
@@ -53,7 +58,11 @@ __all__ = [
     "ScatterGatherServer",
     "SinkServer",
     "SourceServer",
+    "Store",
+    "StoreRefused",
+    "StoreUnavailable",
     "WaitTimeout",
+    "WatchGap",
     "function",
     "run_server",
 ]

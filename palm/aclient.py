@@ -18,6 +18,7 @@ from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
 from palm.session import CLOSED_S, Open, Session, Steps, letters_in, open_world
+from palm.store import AsyncStore, Operations
 from palm.turns import Turns
 
 FAIR = 128
@@ -111,6 +112,7 @@ class AsyncClient:
         at_most_once: bool = False,
         window: int | None = None,
         trace: bytes = b"",
+        session: str = "",
     ) -> Job:
         """Describe a job, as `Client.job` does. Nothing is sent before the results of `submit` are asked for."""
         return self._session.job(
@@ -122,6 +124,7 @@ class AsyncClient:
             at_most_once=at_most_once,
             window=window,
             trace=trace,
+            session=session,
         )
 
     def submit(
@@ -162,6 +165,16 @@ class AsyncClient:
         """One message, and its result. Raises what became of it instead, as `Client.call` does."""
         await self.connect()
         return await _perform(lambda open: self._session.call(open, route, payload, timeout, deadline, trace))
+
+    # -- the store ----------------------------------------------------------------------------------------------------
+
+    def store(self, server: str, *, timeout: float | None = None) -> AsyncStore:
+        """The key-value store of that server. `timeout` (seconds) is for each operation."""
+        return AsyncStore(Operations(self._session, server, "", timeout), self.perform)
+
+    async def perform(self, steps: Callable[[Open], Steps[Value]]) -> Value:
+        """Await what steps (`palm.session`) wait for."""
+        return await _perform(steps)
 
     # -- who lives ----------------------------------------------------------------------------------------------------
 

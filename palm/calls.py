@@ -91,6 +91,7 @@ class CallJob:
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         dead = buried(sequences, payloads, statuses, self._route_text)
         if dead and self._letters is not None:

@@ -18,6 +18,7 @@ from palm.runtime.engine import ClientEngine
 from palm.runtime.portal import World
 from palm.runtime.survey import Standing
 from palm.session import Open, Session, Steps, letters_in, open_world
+from palm.store import Operations, Store
 from palm.turns import Turns
 
 Value = TypeVar("Value")
@@ -84,7 +85,7 @@ class Client:
         """Connect to the registry now rather than at the first use. Raises RegistryUnavailable or AuthRefused, and the
         client is closed then."""
         try:
-            return self._perform(self._session.connect)
+            return self.perform(self._session.connect)
         except PalmError:
             self.close()
             raise
@@ -107,12 +108,13 @@ class Client:
         at_most_once: bool = False,
         window: int | None = None,
         trace: bytes = b"",
+        session: str = "",
     ) -> Job:
         """Describe a job: `payloads`, any iterable of bytes, along `route`, a list of `"server.function"`.
 
         Nothing is sent before `submit`. `ordered`: results in the order sent. `errors`: see `Job`. `deadline`: seconds
         that each message has from its first sending. `window`: messages under way at one time. `trace`: 16 bytes
-        that handlers and logs see with each message.
+        that handlers and logs see with each message. `session`: whose keys functions find in `self.session`.
         """
         return self._session.job(
             payloads,
@@ -123,6 +125,7 @@ class Client:
             at_most_once=at_most_once,
             window=window,
             trace=trace,
+            session=session,
         )
 
     def submit(
@@ -179,22 +182,29 @@ class Client:
         with session.world.turn() as gate:
             return _perform(session.call(gate.open, route, payload, timeout, deadline, trace), gate)
 
+    # -- the store ----------------------------------------------------------------------------------------------------
+
+    def store(self, server: str, *, timeout: float | None = None) -> Store:
+        """The key-value store of that server. `timeout` (seconds) is for each operation."""
+        return Store(Operations(self._session, server, "", timeout), self.perform)
+
     # -- who lives ----------------------------------------------------------------------------------------------------
 
     def instances(self) -> list[Instance]:
         """Every instance of the cluster, as the registry shows it now."""
-        return self._perform(self._session.instances)
+        return self.perform(self._session.instances)
 
     def survey(self) -> list[Standing]:
         """Every instance, and how it says that it stands: dials each of them, and takes a second or two."""
-        return self._perform(self._session.survey)
+        return self.perform(self._session.survey)
 
     def drain(self, server: str, *, instance: str = "", timeout: float = 35.0) -> list[Departure]:
         """Have all instances of `server` finish what they have and leave, or the one whose id begins with `instance`.
         Waits for them; how far each is after `timeout` seconds at most."""
-        return self._perform(lambda open: self._session.drain(open, server, instance, timeout))
+        return self.perform(lambda open: self._session.drain(open, server, instance, timeout))
 
-    def _perform(self, steps: Callable[[Open], Steps[Value]]) -> Value:
+    def perform(self, steps: Callable[[Open], Steps[Value]]) -> Value:
+        """Do the waiting of steps (`palm.session`), on the caller's thread."""
         gate = self._session.world.gate()
         return _perform(steps(gate.open), gate)
 

@@ -172,6 +172,30 @@ class Indefinite(RegistryError):
     """A transaction that may have been applied; read back a value of your own before repeating it."""
 
 
+# -- stores -----------------------------------------------------------------------------------------------------------
+
+
+class StoreRefused(PalmError):
+    """The store did not do it and will not: a key or value over its limit, a full disk. Names the thing, the limit and
+    the way out."""
+
+
+class StoreUnavailable(PalmError):
+    """The store could not serve within the time given; says what it waits for. A write may have been done where the
+    text says so."""
+
+    definite = False
+
+
+class WatchGap(PalmError):
+    """A watch cannot go on without missing changes: it is too far behind, or the store began anew. List, and watch from
+    there."""
+
+
+class StorageError(PalmError):
+    """The directory of a store cannot be used: names it and says why."""
+
+
 # -- the wire and files -----------------------------------------------------------------------------------------------
 
 

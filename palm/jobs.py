@@ -65,6 +65,7 @@ class Job:
         letters: Letters | None = None,
         route_text: RouteText | None = None,
         trace: bytes = b"",
+        session: str = "",
     ) -> None:
         if errors not in ("raise", "yield", "skip"):
             raise ValueError(f"errors is {errors!r}; it takes 'raise', 'yield' or 'skip'")
@@ -78,6 +79,7 @@ class Job:
         self.window_bytes = window_bytes
         self.max_payload_bytes = max_payload_bytes
         self.trace = trace
+        self.session = session
         self._route_text = route_text or [str(stage) for stage in route]
         self._letters = letters
         self._dead: deque[DeadLetter] = deque(maxlen=MOST_DEAD)
@@ -129,6 +131,7 @@ class Job:
             deadline=None if self.deadline_s is None else int(self.deadline_s * 1e9),
             at_most_once=self.at_most_once,
             trace=self.trace,
+            session=self.session,
         )
 
     def pop(self) -> Outcome | None:
@@ -183,12 +186,17 @@ class Job:
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         dead = buried(sequences, payloads, statuses, self._route_text)
         if dead:
             self._dead.extend(dead)
             if self._letters is not None and self._engine is not None and self.number is not None:
                 self._letters.keep(self._engine.node.peer, self.number, dead)
+        if keys and statuses is not None:
+            payloads = [
+                _named(payload, keys.get(sequence)) for sequence, payload in zip(sequences, payloads, strict=True)
+            ]
         if self.ordered and not in_order:
             self._aside.extend(zip(sequences, self._judged(sequences, payloads, statuses), strict=True))
         else:
@@ -445,3 +453,11 @@ def buried(
 
 def closed() -> ClientClosed:
     return ClientClosed("the client is closed: make a new one, or use it inside its `with` block")
+
+
+def _named(payload: Payload, key: bytes | None) -> Payload:
+    """A failure with the key of the reduction's result that it befell, where it is one."""
+    if key is None or not isinstance(payload, bytes | Failure) or not payload:
+        return payload
+    failure = payload if isinstance(payload, Failure) else decode_failure(payload)
+    return failure._replace(text=f"{failure.text} (the result of a reduction for key {key!r:.200})")

@@ -14,7 +14,8 @@ from palm.errors import BadRequest, DeadlineExpired
 from palm.runtime.envelope import CURRENT, Work
 from palm.runtime.functions import called
 from palm.runtime.inside import Inside, inside_of
-from palm.session import Session
+from palm.session import Open, Session, Steps
+from palm.store import AsyncStore, Operations, Store
 
 WINDOW = 1024
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -63,6 +64,36 @@ def call(server: object, route: RouteText, payload: bytes, timeout: float | None
 async def acall(server: object, route: RouteText, payload: bytes, timeout: float | None) -> bytes:
     deadline, trace = _inherited(CURRENT.get(), route)
     return await nested(server).aclient.call(route, payload, timeout=timeout, deadline=deadline, trace=trace)
+
+
+def store(server: object) -> Store:
+    """The store of the object's own server, for functions that may block."""
+    inside = inside_of(server)
+    client = nested(server).client
+
+    def perform(steps: Callable[[Open], Steps[object]]) -> object:
+        work = CURRENT.get()
+        if work is not None and work.awaits:
+            raise BadRequest(
+                "self.store blocks, and an async handler that blocks stops all others: use `await self.astore...`"
+            )
+        if work is not None:
+            inside.waits(work.batch.header.target.function)
+        return client.perform(steps)
+
+    return Store(Operations(nested(server).session, inside.server, "", _time_left()), perform)
+
+
+def astore(server: object) -> AsyncStore:
+    """The same for coroutines."""
+    own = nested(server)
+    return AsyncStore(Operations(own.session, inside_of(server).server, "", _time_left()), own.aclient.perform)
+
+
+def _time_left() -> float | None:
+    """What is left of the deadline of the message at hand; a moment, where that is nothing."""
+    work = CURRENT.get()
+    return None if work is None or work.expires is None else max(0.001, (work.expires - work.now()) / 1e9)
 
 
 def _inherited(work: Work | None, route: RouteText) -> tuple[float | None, bytes]:

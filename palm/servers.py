@@ -14,6 +14,7 @@ from palm.core.names import check_name
 from palm.core.route import RouteText
 from palm.runtime.envelope import CURRENT, Envelope, all_current, current
 from palm.runtime.inside import inside_of
+from palm.store import AsyncStore, AsyncStoreSession, Store, StoreSession
 
 
 class MessageLog(logging.LoggerAdapter[logging.Logger]):
@@ -78,6 +79,27 @@ class RegisteredServer:
     async def acall(self, route: RouteText, payload: bytes, *, timeout: float | None = None) -> bytes:
         """`call`, for `async def` functions."""
         return await nested.acall(self, route, payload, timeout)
+
+    @property
+    def store(self) -> Store:
+        """The key-value store of this server, which all its instances and clients share; see `palm.Store`. Blocks this
+        function, and nothing else of the process; no longer than what is left of the message's deadline."""
+        return nested.store(self)
+
+    @property
+    def astore(self) -> AsyncStore:
+        """`store`, for `async def` functions."""
+        return nested.astore(self)
+
+    @property
+    def session(self) -> StoreSession:
+        """The keys of the session that the message at hand was sent in (`client.job(..., session=NAME)`)."""
+        return nested.store(self).session(_session_of(self.message))
+
+    @property
+    def asession(self) -> AsyncStoreSession:
+        """`session`, for `async def` functions."""
+        return nested.astore(self).session(_session_of(self.message))
 
     def mark(self, name: str) -> None:
         """Say that the code is at a place called `name`: one line of the log, and in the simulator an event of the
@@ -178,3 +200,12 @@ def run_server(server: type[object], name: str, functions: Sequence[str] | None 
     from palm.cli.script import run_script
 
     run_script(server, name, functions)
+
+
+def _session_of(message: Envelope) -> str:
+    if not message.session:
+        raise LookupError(
+            f"message {message.sequence} of job {message.job} belongs to no session: the caller names one, as in "
+            "client.job(payloads, route, session='NAME')"
+        )
+    return message.session

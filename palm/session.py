@@ -199,6 +199,7 @@ class Session:
         at_most_once: bool,
         window: int | None,
         trace: bytes,
+        session: str = "",
     ) -> Job:
         """Describe a job. Nothing is sent before `start`."""
         self._latest = Job(
@@ -214,6 +215,7 @@ class Session:
             letters=self._letters,
             route_text=route,
             trace=check_trace(trace),
+            session=check_name("session", session) if session else "",
         )
         return self._latest
 

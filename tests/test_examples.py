@@ -131,6 +131,20 @@ def asks(client: Client) -> None:
     assert load("async/ask.py").main(client) == [b"rope: 352", b"tar: 335", b"231"]
 
 
+def store(client: Client) -> None:
+    """Every name is there once, and the watch has seen it; a missing key is None."""
+    names = ["Ann", "Bob", "Cleo"]
+    seen = load("store/book.py").main(client, names)
+    assert sorted(seen.values()) == names
+    assert client.store("guests").get("guest/nobody") is None
+    assert client.call("guests.count", b"") == b"3"
+
+
+def sessions(client: Client) -> None:
+    """Each basket by itself, and nothing is left at the end."""
+    assert load("sessions/shop.py").main(client) == ({"ann": ["rope", "tar"], "bob": ["tar"]}, [2, 1], [])
+
+
 def reduce(client: Client) -> None:
     """The words of some of the standard library, as a serial count has them."""
     counted, serial = load("reduce/count.py").main(client, 6)
@@ -173,6 +187,8 @@ RUNS: dict[str, list[Example]] = {
     "source": [Example([NUMBERS, WORK], source)],
     "sink": [Example([NUMBERS, WORK, Served("sink/pairs.py"), Served("sink/pairs.py:Book")], sink)],
     "flow": [Example(FLOW, flow)],
+    "store": [Example([Served("store/guests.py", WORKERS)], store)],
+    "sessions": [Example([Served("sessions/basket.py")], sessions)],
     "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
     "errors": [Example([Served("errors/bank.py")], errors)],
 }

@@ -51,7 +51,11 @@ def _add_serving_options(parser: argparse.ArgumentParser) -> None:
         "--advertise", default="", metavar="HOST", help="address that others dial, where it is another one"
     )
     parser.add_argument(
-        "-b", "--db", default="", metavar="DIR", help="directory for this server's data; it finds it as self.db"
+        "-b",
+        "--db",
+        default="",
+        metavar="DIR",
+        help="directory for its copy of the store, which outlasts it then, and for data of its own (self.db)",
     )
     parser.add_argument("--workers", type=workers, default=1, metavar="N", help="processes, under one supervisor")
     parser.add_argument(

@@ -90,7 +90,8 @@ class Chain:
         number = self._new_number()
         identity = JobId(parent.id.client, parent.id.incarnation, number)
         window = window or Window(parent.window.limit, parent.window.limit_bytes)
-        job = Job(identity, route, window, parent.deadline, False, parent.progress_at, parent.header.trace)
+        trace, session = parent.header.trace, parent.header.session
+        job = Job(identity, route, window, parent.deadline, False, parent.progress_at, trace, session)
         job.whole_route = parent.whole_route
         job.parent = parent
         job.ready = True
@@ -147,10 +148,13 @@ class Chain:
             self._rounds_ended(job, sequences, payloads, ends)
             return []
         effects: list[Effect] = []
-        if job.parent is not None:
+        keys: dict[int, bytes] = {}
+        if job.parent is not None and job.parent.phase is not None:
+            failed = [sequence for sequence, end in zip(sequences, ends, strict=True) if end not in DELIVERED]
+            keys = job.parent.phase.keys_of(failed)
             effects += self._settle(job.parent, sequences, ends)
         if job.phase is None:
-            return effects + self._deliver(job, sequences, payloads, ends, emitted=True, in_order=True)
+            return effects + self._deliver(job, sequences, payloads, ends, emitted=True, in_order=True, keys=keys)
         for sequence in sequences:
             job.phase.reduction.gap(sequence)
         if job.parent is None:
@@ -168,6 +172,7 @@ class Chain:
             [ends[i] for i in bad],
             emitted=job.parent is not None,
             in_order=False,
+            keys=keys,
         )
 
     def _rounds_ended(self, job: Job, sequences: list[int], payloads: list[Payload], ends: list[int]) -> None:
@@ -194,6 +199,7 @@ class Chain:
         *,
         emitted: bool,
         in_order: bool,
+        keys: dict[int, bytes] | None = None,
     ) -> list[Effect]:
         if not sequences:
             return []
@@ -206,7 +212,7 @@ class Chain:
         root.untaken += len(sequences)
         root.held_bytes += sum(map(results_bytes, payloads, ends))
         statuses = ends if any(ends) else None
-        return [Deliver(root.id.number, sequences, payloads, statuses, emitted, in_order)]
+        return [Deliver(root.id.number, sequences, payloads, statuses, emitted, in_order, keys or None)]
 
     # -- settled ------------------------------------------------------------------------------------------------------
 
@@ -287,10 +293,10 @@ class Chain:
                 job, places, [one for one, _ in ends], [status for _, status in ends], emitted=True, in_order=True
             )
         else:
-            good = [payload for payload, status in ends if status == Status.OK and isinstance(payload, bytes)]
+            good = [entry for entry in entries if not entry.failed]
             bad = [(payload, status) for payload, status in ends if status != Status.OK]
             account.pending = len(good)
-            phase.backlog.extend(Emission(payload, account) for payload in good)
+            phase.backlog.extend(Emission(entry.value, account, entry.key) for entry in good)
             effects += self._deliver(
                 job,
                 [group.first] * len(bad),

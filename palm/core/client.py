@@ -43,8 +43,9 @@ from palm.core.message import (
     results_bytes,
 )
 from palm.core.names import BUILT_IN
-from palm.core.route import Branching
+from palm.core.route import Branching, Stage
 from palm.core.share import Part
+from palm.core.store import FUNCTION as STORE
 from palm.core.window import Window
 from palm.errors import BadRequest, NoSuchFunction, PalmError, did_you_mean
 
@@ -139,7 +140,9 @@ class ClientNode:
         identity = JobId(self.peer, self.incarnation, event.number)
         self._next_job = max(self._next_job, event.number + 1)
         window = Window(event.window, event.window_bytes)
-        job = Job(identity, event.route, window, event.deadline, event.at_most_once, now, event.trace)
+        job = Job(
+            identity, event.route, window, event.deadline, event.at_most_once, now, event.trace, event.session
+        )
         job.endless = event.endless
         self.jobs[event.number] = job
         effects: list[Effect] = []
@@ -180,7 +183,7 @@ class ClientNode:
             listed = sorted(
                 {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
             )
-            if stage.function not in listed and stage.function not in BUILT_IN:
+            if stage.function not in listed and stage.function not in BUILT_IN and stage.function != STORE:
                 return NoSuchFunction(
                     f"server {stage.server!r} has no function {stage.function!r}"
                     f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
@@ -302,11 +305,7 @@ class ClientNode:
         if not job.waiting and not job.suspects and not job.trials:
             return []
         stage = job.route[0]
-        links = [
-            link
-            for link in self._links.of(stage.server).values()
-            if link.usable and link.instance.has(stage.function)
-        ]
+        links = self._takers(stage)
         if any(link.instance.kind == SINK for link in links):
             meeting = meeting_place(job.id, self._links.of(stage.server).values(), stage.function)
             links = [link for link in links if link is meeting]
@@ -335,6 +334,14 @@ class ClientNode:
             link = trial.before if trial.before is not None and trial.before in links else min(links, key=_outstanding)
             effects.append(self._depart(job, trial, trial.sequences, link, now))
         return effects
+
+    def _takers(self, stage: Stage) -> list[Link]:
+        """Who can take a message for that stage now. Of a store that is its keeper alone, also while it drains."""
+        links = self._links.of(stage.server).values()
+        if stage.function == STORE:
+            term = max((link.instance.term for link in links), default=0)
+            return [link for link in links if term and link.instance.term == term and link.answers]
+        return [link for link in links if link.usable and link.instance.has(stage.function)]
 
     def _dispatch_suspects(self, job: Job, links: list[Link], now: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -533,10 +540,12 @@ class ClientNode:
         # A leader runs nothing but when it is alone: that it died says nothing against what it had. Nor does a worker
         # hold anything that its leader does not know of.
         # And one that was heard of a moment ago has lost its lease, not its life.
-        clean = link.instance.draining or link.instance.role == "leader" or not link.suspected
+        leads = link.instance.role == "leader" or not link.suspected
         if link.instance.role == "worker":
             return effects
         for number, job in list(self.jobs.items()):
+            # A store runs no code of a user's.
+            clean = leads or link.instance.draining or job.route[0].function == STORE
             # What one that drained had is with the next stage: to ask another one for it would run it again.
             if job.route[0].server == event.server and not (link.instance.draining and len(job.route) > 1):
                 effects += self._lost_flights(number, job, [f for f in job.flights() if f.link is link], link, clean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from palm.core.message import Address, Batch, Control, JobId, Payload, Peer, Role
+from palm.core.store import Row, StoreRecord
 from palm.errors import PalmError
 
 
@@ -78,6 +79,39 @@ class Stand:
     term: int
 
 
+# -- of instances with a store ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class LookUp:
+    """What does the registry say of my server's store? Answer with `Found`."""
+
+
+@dataclass(slots=True)
+class Enlist:
+    """Write that record in its place, if I lead in that term and the record there is of `revision`. Answer with
+    `Enlisted`."""
+
+    term: int
+    record: StoreRecord
+    revision: int
+
+
+@dataclass(slots=True)
+class Persist:
+    """Write these rows to disk, all or none, and answer with `Persisted` once they will be there after a crash."""
+
+    ticket: int
+    rows: list[Row]
+
+
+@dataclass(slots=True)
+class Remark:
+    """Something that whoever runs the cluster should know."""
+
+    text: str
+
+
 # -- clients' ---------------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +142,8 @@ class Deliver:
     """They are what a reduction gave, or became of that: no message of the job's source ends with them."""
     in_order: bool = True
     """`sequences` are places in the order of the job's results: each comes once, and none is left out."""
+    keys: dict[int, bytes] | None = None
+    """Of a reduction's results that ended badly later: for which key they were, by their sequences here."""
 
 
 @dataclass(slots=True)
@@ -147,6 +183,10 @@ Effect = (
     | Drained
     | Retire
     | Stand
+    | LookUp
+    | Enlist
+    | Persist
+    | Remark
     | Ready
     | Demand
     | Deliver

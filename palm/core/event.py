@@ -7,6 +7,7 @@ from typing import Sequence
 
 from palm.core.message import Batch, Control, Instance, Payload, Peer
 from palm.core.route import Route
+from palm.core.store import StoreRecord
 
 
 @dataclass(slots=True)
@@ -103,6 +104,33 @@ class Deposed:
     """It does not lead any more."""
 
 
+# -- for instances with a store ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Found:
+    """What the registry holds of this server's store; None: nothing."""
+
+    record: StoreRecord | None
+    revision: int
+
+
+@dataclass(slots=True)
+class Enlisted:
+    """The record of that term was written, as `revision`; None: it was not, or nobody knows."""
+
+    term: int
+    revision: int | None
+
+
+@dataclass(slots=True)
+class Persisted:
+    """The disk holds what it was given under that ticket; `error` says why it does not."""
+
+    ticket: int
+    error: str
+
+
 # -- for clients ------------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +146,7 @@ class Opened:
     """Nanoseconds that each message has, from its first sending."""
     at_most_once: bool
     trace: bytes = b""
+    session: str = ""
     """16 bytes that follow its messages through the cluster, or none."""
     endless: bool = False
     """Its source never ends: single calls."""
@@ -170,6 +199,9 @@ Event = (
     | DrainAsked
     | Elected
     | Deposed
+    | Found
+    | Enlisted
+    | Persisted
     | Opened
     | Offered
     | SourceEnded

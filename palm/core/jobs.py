@@ -78,6 +78,7 @@ class Job:
         at_most_once: bool,
         now: int,
         trace: bytes = b"",
+        session: str = "",
     ) -> None:
         self.id = job
         self.route = route
@@ -90,7 +91,7 @@ class Job:
         self.endless = False
         self.emitted = 0
         """Results that reductions gave, all phases together."""
-        self.header = Header(job, route, 0, at_most_once, trace)
+        self.header = Header(job, route, 0, at_most_once, trace, session=session)
         self.window = window
         self.deadline = deadline
         self.at_most_once = at_most_once
@@ -124,7 +125,8 @@ class Job:
     def go_along(self, route: Route) -> None:
         """Only along this part of its route. Before the first message."""
         self.route = route
-        self.header = Header(self.id, route, 0, self.at_most_once, self.header.trace)
+        header = self.header
+        self.header = Header(self.id, route, 0, self.at_most_once, header.trace, session=header.session)
 
     def forbid_repeats(self) -> None:
         """A function of its route must not run a message again whose fate nobody knows; and at which stage a message
@@ -132,7 +134,9 @@ class Job:
         if not self.at_most_once:
             self.at_most_once = True
             header = self.header
-            self.header = Header(header.job, header.route, header.stage, True, header.trace)
+            self.header = Header(
+                header.job, header.route, header.stage, True, header.trace, session=header.session
+            )
 
     @property
     def in_flight(self) -> int:

@@ -37,6 +37,12 @@ class Link:
         return not (self.suspected or self.leaving or self.outranked or self.refused) and self.instance.takes_messages
 
 
+    @property
+    def answers(self) -> bool:
+        """It is heard, and talks to us."""
+        return not self.suspected and self.refused is None
+
+
 class Links:
     def __init__(self, *, cluster: str, name: str, beat: int = BEAT, suspect: int = SUSPECT) -> None:
         self._cluster = cluster
@@ -134,7 +140,7 @@ class Links:
     def _rank(self, server: str) -> None:
         """A leader that was followed by another may still be shown as one for a while."""
         links = self._by_server[server].values()
-        latest = max(link.instance.term for link in links)
+        latest = max(0 if link.instance.role == "keeper" else link.instance.term for link in links)
         for link in links:
             link.outranked = link.instance.term < latest
 

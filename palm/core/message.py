@@ -100,6 +100,8 @@ class Header:
     task: int = Task.RUN
     """Only a leader and its workers know others than RUN."""
     form: int = Form.PLAIN
+    session: str = ""
+    """Whose keys of a store its functions are to use; "" where the caller named none."""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -118,7 +120,9 @@ class Header:
         return self.route[self.stage]
 
     def at(self, stage: int) -> Header:
-        return Header(self.job, self.route, stage, self.at_most_once, self.trace, self.parts)
+        return Header(
+            self.job, self.route, stage, self.at_most_once, self.trace, self.parts, session=self.session
+        )
 
     def of(self, item: int) -> Header:
         """The one that this item travels under: parts have their own."""
@@ -301,9 +305,9 @@ Control = Hello | Welcome | Refused | Ping | Pong | Over | Pull | Exposed | Leav
 
 PROTOCOL_VERSION = 1
 
-Role = Literal["", "alone", "leader", "worker"]
-"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Other servers have
-none."""
+Role = Literal["", "alone", "leader", "worker", "keeper"]
+"""Of an instance of a parallel server: it leads and works, leads others, or works for a leader. Of other servers one
+leads, too, but only keeps the store; the others have no role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ class Emission(NamedTuple):
 
     payload: bytes
     account: Account
+    key: bytes
 
 
 class Phase:
@@ -51,8 +52,8 @@ class Phase:
         self.rounds: dict[int, Partial] = {}
         """By their sequences in the rounds' job."""
         self.backlog: deque[Emission] = deque()
-        self.origins: dict[int, Account] = {}
-        """By their sequences in the next phase."""
+        self.origins: dict[int, tuple[Account, bytes]] = {}
+        """What they came from, and for which key, by their sequences in the next phase."""
 
     @property
     def is_over(self) -> bool:
@@ -67,16 +68,21 @@ class Phase:
         """Up to `count` of what waits, as messages of the next phase from sequence `first` on."""
         payloads: list[bytes] = []
         while self.backlog and len(payloads) < count:
-            payload, account = self.backlog.popleft()
-            self.origins[first + len(payloads)] = account
+            payload, account, key = self.backlog.popleft()
+            self.origins[first + len(payloads)] = account, key
             payloads.append(payload)
         return payloads
 
+    def keys_of(self, sequences: list[int]) -> dict[int, bytes]:
+        """Of messages of the next phase that have not ended."""
+        return {sequence: self.origins[sequence][1] for sequence in sequences if sequence in self.origins}
+
     def ended(self, sequence: int, status: int) -> Account | None:
         """That message of the next phase has ended; its account, where that settles it."""
-        account = self.origins.pop(sequence, None)
-        if account is None:
+        origin = self.origins.pop(sequence, None)
+        if origin is None:
             return None
+        account = origin[0]
         account.pending -= 1
         if status not in DELIVERED:
             account.ends.append(status)

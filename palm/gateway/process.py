@@ -21,6 +21,7 @@ from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
 from palm.net.world import NetWorld
+from palm.ports.storage import Storage
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
 from palm.runtime.inside import Inside, bind
@@ -100,6 +101,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     inside = Inside(
         lambda name: NetWorld(settings, cluster=options.namespace, name=f"{options.name}-{name}", log=log.info)
     )
+    storage = _storage(options)
     host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings))
     serving = Serving(
         host,
@@ -117,6 +119,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             pid=os.getpid(),
         ),
         log=log.info,
+        warn=log.warning,
+        storage=storage,
         lifecycle=lifecycle_of(server),
         hooks=hooks_of(server),
         on_retire=lambda: _set(stop),
@@ -142,6 +146,15 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         await serving.aclose()
         if embedded is not None:
             await embedded()
+
+
+def _storage(options: ServerOptions) -> Storage | None:
+    """Where the copy of the store is kept. LMDB is imported by those who use it."""
+    if not options.db:
+        return None
+    from palm.net.storage import LmdbStorage
+
+    return LmdbStorage(os.path.join(options.db, "store"), options.name)
 
 
 def _on_signals() -> asyncio.Future[None]:

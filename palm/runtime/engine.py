@@ -41,9 +41,10 @@ class JobSink(Protocol):
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         """Outcomes, in order of arrival; statuses None: all are results. Say `taken` once the caller has them.
-        `emitted`, `in_order`: see `Deliver`."""
+        `emitted`, `in_order`, `keys`: see `Deliver`."""
         ...
 
     def ended(self, error: PalmError | None) -> None:
@@ -111,6 +112,7 @@ class ClientEngine:
         deadline: int | None = None,
         at_most_once: bool = False,
         trace: bytes = b"",
+        session: str = "",
         endless: bool = False,
     ) -> None:
         """Open a job. The sink hears `ready` and `demand` once the whole route is there: perhaps before this
@@ -125,6 +127,7 @@ class ClientEngine:
                 deadline=deadline,
                 at_most_once=at_most_once,
                 trace=trace,
+                session=session,
                 endless=endless,
             )
         )
@@ -190,7 +193,8 @@ class ClientEngine:
         if sink is None:
             return
         if isinstance(effect, Deliver):
-            sink.deliver(effect.sequences, effect.payloads, effect.statuses, effect.emitted, effect.in_order)
+            columns = effect.sequences, effect.payloads, effect.statuses
+            sink.deliver(*columns, effect.emitted, effect.in_order, effect.keys)
         elif isinstance(effect, Demand):
             sink.demand(effect.count)
         elif isinstance(effect, Ready):

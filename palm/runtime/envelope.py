@@ -88,6 +88,11 @@ class Envelope:
         return None if expires is None else max(0, expires - self._work.now()) / 1e9
 
     @property
+    def session(self) -> str:
+        """The session that it was sent in; "" where the caller named none."""
+        return self._work.batch.header.session
+
+    @property
     def trace(self) -> bytes:
         """The trace id, 16 bytes; empty where the job has none."""
         return self._work.batch.header.trace

@@ -38,6 +38,8 @@ class Inside:
         """User code came to a place that it has a name for."""
         self.waits: Callable[[str], None] = _nowhere
         """That function waits for others: it must never run where the protocol does."""
+        self.server = ""
+        """The name that the object is served under."""
         self._kept: dict[type, Kept] = {}
 
     def keep(self, kind: type[K], make: Callable[[Inside], K]) -> K:

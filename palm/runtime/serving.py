@@ -10,15 +10,19 @@ from typing import Callable, Mapping
 
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
-from palm.core.event import DrainAsked
+from palm.core.event import Deposed, DrainAsked
 from palm.core.folding import REDUCE
 from palm.core.joins import SINK, Join
 from palm.core.message import Instance
+from palm.core.replica import Copy
 from palm.core.scatter import Policy
 from palm.core.server import ServerNode
+from palm.core.store import Store
+from palm.core.store_node import StoreNode
 from palm.errors import StartFailed
 from palm.observe.log import Line, LogRing
 from palm.ports.host import Host
+from palm.ports.storage import Storage
 from palm.runtime.builtins import BuiltIns
 from palm.runtime.directory import Directory
 from palm.runtime.drive import Driver, Instrument
@@ -29,9 +33,11 @@ from palm.runtime.functions import Function
 from palm.runtime.hooks import Hook, Lifecycle
 from palm.runtime.inside import Inside
 from palm.runtime.invoke import MAX_PAYLOAD_BYTES, Invoker
+from palm.runtime.keeping import Keeping
 from palm.runtime.options import options_of
 from palm.runtime.registration import LEASE_TTL_S, RENEW, Registration
 from palm.runtime.results import MAX_RESULTS_BYTES
+from palm.wire import store as words
 from palm.wire.fold import encode_parts
 from palm.wire.record import encode_instance, instance_key, leader_key
 
@@ -48,7 +54,7 @@ FAREWELL = 200_000_000
 """How long (ns) an instance that has drained still says so to those who have not heard of it."""
 
 PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer", REDUCE})
-"""The kinds of servers whose instances elect a leader and share the work."""
+"""The kinds of servers whose leader hands out the work. Of the others it keeps the store, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,20 +86,37 @@ class Serving:
         *,
         instrument: Instrument | None = None,
         log: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
         lifecycle: Lifecycle = Lifecycle(),
+        storage: Storage | None = None,
         on_retire: Callable[[], None] = lambda: None,
         hooks: Mapping[str, Function] | None = None,
         inside: Inside | None = None,
     ) -> None:
         """`lifecycle`: user code that runs where functions run. `on_retire` is called, perhaps several times, when
         somebody asks the instance to drain and end. `hooks` is what its kind of server needs beside functions, by
-        name."""
+        name. `storage` is where the copy of the store is kept; None: in memory. `warn` says what whoever runs the
+        cluster should know."""
         peer = host.transport.peer
         self.name = name
         self.host = host
         self.node = _node(host, name, functions, settings)
         self.election: Election | None = None
-        self.driver = Driver(host, self.node, self._perform, instrument)
+        key, self._leader_key = words.store_key(settings.cluster, name), leader_key(settings.cluster, name)
+        parallel = settings.kind in PARALLEL
+        self.store = StoreNode(
+            self.node,
+            Copy(peer, Store(), durable=False),
+            words,
+            me=Instance(server=name, peer=peer, address="", functions=(), host=host.name),
+            cluster=settings.cluster,
+            key=key,
+            follows_own=parallel,
+            stands=parallel,
+        )
+        self.driver = Driver(host, self.store, self._perform, instrument)
+        self.keeping = Keeping(host, key, self._leader_key, self.driver.post, storage=storage, log=self._log, warn=warn)
+        self._has_disk = storage is not None
         self.directory = Directory(host, settings.cluster, self.driver.post, log=self._log)
         self.registration: Registration | None = None
         self._functions = functions
@@ -124,13 +147,18 @@ class Serving:
         self._instrument = instrument
         self._inside = inside
         if inside is not None:
+            inside.server = name
             inside.marks = self._marks
             inside.waits = self._invoker.waits
 
     async def start(self) -> str:
         """Run `on_start`, bind, serve, register; the address. Raises StartFailed for the first, OSError for the
-        address, RegistryError for the registry, NameTaken where another kind serves under the name."""
+        address, RegistryError for the registry, StorageError for the disk, NameTaken where another kind serves under
+        the name."""
         settings, host = self.settings, self.host
+        if self._has_disk:
+            copy, rows = await self.keeping.load()
+            self.store.copy = Copy(copy, Store.of(rows), durable=True)
         self.driver.start()
         if self._lifecycle.on_start is not None:
             raised = await self._run_hook(self._lifecycle.on_start, None)
@@ -165,9 +193,8 @@ class Serving:
         await self.registration.start()
         if settings.kind in PARALLEL:
             self.directory.follow(self.name)
-            key = leader_key(settings.cluster, self.name)
-            self.election = Election(host, self.registration, key, self.driver.post, log=self._log)
-            self.election.start()
+        self.election = Election(host, self.registration, self._leader_key, self.driver.post, log=self._log)
+        self.election.start()
         return address
 
     async def drain(self) -> bool:
@@ -186,10 +213,10 @@ class Serving:
         until = begin + int(self.settings.drain_s * 1e9)
         while not self._drained and self.host.now() < until:
             if self.election is not None and self.election.leads and self.host.now() >= begin + HAND_OVER:
-                await self.election.resign()
+                await self._resign(self.election)
             await self.host.sleep(POLL)
         if self.election is not None:
-            await self.election.resign()
+            await self._resign(self.election)
         drained = self._drained
         await self.host.sleep(FAREWELL)
         if self._lifecycle.on_stop is not None:
@@ -199,6 +226,15 @@ class Serving:
             elif raised:
                 self._log(f"on_stop raised: {raised}")
         return drained
+
+    async def _resign(self, election: Election) -> None:
+        """Let another one lead. Where the store's data end with this instance, that one learns of it."""
+        last = self.store.last_copy()
+        if last is not None:
+            term = self.store.mandate.term
+            self.driver.post_now(Deposed())
+            await self.keeping.close_record(last, term)
+        await election.resign()
 
     async def _run_hook(self, hook: Hook, until: int | None) -> str | None:
         """What it raised, as text; None where it had not ended in time."""
@@ -230,6 +266,7 @@ class Serving:
         await self.directory.aclose()
         if self.election is not None:
             await self.election.aclose()
+        await self.keeping.aclose()
         if self.registration is not None:
             await self.registration.aclose()
         if self._inside is not None:
@@ -261,6 +298,8 @@ class Serving:
             self._stand(effect)
         elif isinstance(effect, Retire):
             self._on_retire()
+        else:
+            self.keeping.perform(effect)
 
     def _stand(self, effect: Stand) -> None:
         assert self._record is not None, "nothing happens to a node before its instance is registered"
@@ -268,8 +307,9 @@ class Serving:
         self.host.spawn(self._show(), f"show {effect.role}")
         if effect.term > self._term:
             self._term = effect.term
-            self._log(f"{self.name} is led by this instance, term {effect.term}")
-            if self._lifecycle.on_term is not None:
+            what = "store of " if effect.role == "keeper" else ""
+            self._log(f"{what}{self.name} is led by this instance, term {effect.term}")
+            if self._lifecycle.on_term is not None and self.settings.kind in PARALLEL:
                 self._invoker.call(self._lifecycle.on_term, (effect.term,), self._on_term_ended)
 
     def _on_term_ended(self, raised: str) -> None:

@@ -11,6 +11,7 @@ from typing import Iterator, Mapping, Sequence
 
 from palm.observe.ledger import Ledger
 from palm.sim.history import ENDS, Entry, EntryKind, History, Interval, is_of
+from palm.sim.linearizable import Operation, linearizable
 from palm.sim.scenario.expectations import Sighting
 from palm.sim.scenario.units import show_duration
 from palm.sim.verdict import CheckResult as CheckResult
@@ -285,6 +286,31 @@ def one_holder(history: History, *, server: str, fenced: bool = False) -> CheckR
     if not acts:
         return _unclear(name, f"{server}: nobody acted as its leader")
     return _holds(name, f"{server}: {acts} acts of {len(holders)} leaders, each in its own time")
+
+
+# -- stores -----------------------------------------------------------------------------------------------------------
+
+
+def linear(history: History, *, use: str) -> CheckResult:
+    """All that the clients of that use of a store saw fits into one order."""
+    name = "linearizable"
+    operations = history.operations.get(use, ())
+    ended = sum(one.returned is not None for one in operations)
+    said = f"{use}: {ended} operations, and {len(operations) - ended} whose end is unknown"
+    if ended < 10 or not any(one.kind == "get" and one.returned is not None for one in operations):
+        return _unclear(name, f"{said}: too few to tell")
+    finding = linearizable(operations)
+    if finding.holds:
+        return _holds(name, said)
+    where = f"key {finding.key!r}" + (f", at or after {_operation(finding.last)}" if finding.last else "")
+    if finding.holds is None:
+        return _unclear(name, f"{said}: the search was given up at {where}")
+    return _broken(name, f"{said}: no order fits what was seen of {where}")
+
+
+def _operation(one: Operation) -> str:
+    end = "?" if one.returned is None else show_duration(one.returned)
+    return f"{one.kind} {one.value!r:.80} -> {one.result!r:.80} of {one.client} ({show_duration(one.called)} to {end})"
 
 
 # -- sightings and faults ---------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from palm.sim.observed import ObservedEtcd
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
 from palm.sim.registry_server import RegistryServer
 from palm.sim.still import Still
+from palm.sim.storage import Disk, SimStorage
 from palm.sim.world import World
 from palm.wire.record import instances_prefix
 
@@ -73,6 +74,8 @@ class ServerSpec:
     functions: Sequence[str] = ()
     service: Distribution = ZERO
     options: Mapping[str, int] = field(default_factory=dict)
+    durable: bool = False
+    """Its stores are on disks, which outlive crashes."""
     port: int | None = None
     """Instance n listens on port + n, life after life; None: each life on a port of its own."""
     start_ns: int = 0
@@ -97,6 +100,8 @@ class Cluster:
         self._renew = renew
         self._specs: dict[str, ServerSpec] = {}
         self._lives: dict[Peer, Instance] = {}
+        self.disks: dict[str, Disk] = {}
+        """Of instances, by name, where they have one."""
         self._labels: dict[str, Instance] = {}
         self.world.registry.on_watch = self._told
 
@@ -153,6 +158,7 @@ class Cluster:
         instance.host = host
         instance.leaves = False
         self._lives[peer] = instance
+        disk = self.disks.setdefault(instance.name, Disk()) if spec.durable else None
         self._labels[host.label] = instance
         serving = instance.serving = Serving(
             host,
@@ -174,6 +180,7 @@ class Cluster:
                 **spec.options,
             ),
             instrument=ServerInstrument(self.recorder, spec.name, instance.name, peer),
+            storage=None if disk is None else SimStorage(host, disk),
             lifecycle=lifecycle_of(server),
             hooks={name: self.wrap(instance.name, hook) for name, hook in hooks_of(server).items()},
             on_retire=lambda: self.drain(instance),

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Mapping, NamedTuple, Sequence
 
 from palm.observe.ledger import Ledger
+from palm.sim.linearizable import Operation
 
 
 class EntryKind(Enum):
@@ -115,6 +116,8 @@ class History:
     """By step id: how many frames, processes or requests its fault changed."""
     counts: Mapping[str, Ledger] = field(default_factory=dict)
     """By job id: what the client itself counted, at the end."""
+    operations: Mapping[str, Sequence[Operation]] = field(default_factory=dict)
+    """By use of a store: what its clients did and saw."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """By server: how many instances it was meant to have, at the end."""
     results: Mapping[str, Sequence[bytes]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from random import Random
 from typing import Any
 
@@ -141,7 +142,7 @@ class SimGate:
         wake = host.parking()
         self._wake = wake
         if timeout_s is not None:
-            timer = host.call_at(host.now() + round(timeout_s * NANOSECONDS), wake)
+            timer = host.call_at(host.now() + _ns(timeout_s), wake)
         try:
             host.park()
         finally:
@@ -152,12 +153,17 @@ class SimGate:
     def _run_world(self, timeout_s: float | None) -> None:
         host, kernel = self._host, self._host.kernel
         if timeout_s is not None:
-            limit = host.clock.moment(host.now() + round(timeout_s * NANOSECONDS))
+            limit = host.clock.moment(host.now() + _ns(timeout_s))
             kernel.run_until(lambda: self._open, limit)
         elif not kernel.run_until(lambda: self._open or not host.alive):
             raise HarnessError(f"{host.name} waits for ever: nothing is left to happen in the simulated world")
         elif not self._open:
             raise HarnessError(f"{host.name} waits for ever: its process is dead")
+
+
+def _ns(timeout_s: float) -> int:
+    """Rounded up: whoever waits for what is left of a time must not find the clock where it was."""
+    return ceil(timeout_s * NANOSECONDS)
 
 
 class Host:

@@ -16,6 +16,7 @@ from palm.sim.checkers import (
     exactly_once,
     in_order,
     latency,
+    linear,
     must_bite,
     never,
     no_orphans,
@@ -46,6 +47,7 @@ from palm.sim.scenario.expectations import (
     Goodput,
     InOrder,
     Latency,
+    Linearizable,
     NoOrphans,
     OneHolder,
     PerKeyOrder,
@@ -130,6 +132,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], jobs: Ma
             return no_orphans(history)
         case OneHolder(server=server, fenced=fenced):
             return one_holder(history, server=server, fenced=fenced)
+        case Linearizable(use=use):
+            return linear(history, use=use)
         case AtMostOnce(job=job):
             visits = Counter(stage.server for stage in _job(jobs, job).route)
             return at_most_once(history, job=job, visits=visits)

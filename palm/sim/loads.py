@@ -95,6 +95,7 @@ class Load:
         statuses: list[int] | None,
         emitted: bool = False,
         in_order: bool = True,
+        keys: dict[int, bytes] | None = None,
     ) -> None:
         assert self._engine is not None
         ok = [Status.OK] * len(sequences) if statuses is None else statuses

@@ -21,6 +21,7 @@ from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
 from palm.sim.history import EntryKind, History
 from palm.sim.judge import judge, overall
+from palm.sim.linearizable import Operation
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
 from palm.sim.scenario.expectations import Converged, Drained, Registered, Results
@@ -28,6 +29,7 @@ from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.server_files import load_class
 from palm.sim.steps import Script
+from palm.sim.store_load import StoreLoad
 
 if TYPE_CHECKING:
     from palm.sim.report.film import Film
@@ -108,6 +110,11 @@ class _Run:
         ]
         self._script.cancel = lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
 
+        self._stores = [
+            StoreLoad(use, f"{use.id}-{number}", place, self._kernel, reads_only=number >= len(use.clients))
+            for use in scenario.stores
+            for number, place in enumerate((*use.clients, *use.readers))
+        ]
         looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
         for load in self._loads:
             load.results = [] if load.job.id in looked_at else None
@@ -131,6 +138,7 @@ class _Run:
                         functions=block.served or (),
                         service=block.service,
                         options=_options(name, block),
+                        durable=block.memory == "durable",
                         port=block.port,
                         start_ns=block.start_ns,
                     )
@@ -146,6 +154,8 @@ class _Run:
         self._start_clients()
         if any(isinstance(check, Converged) for check in self._scenario.expect.eventually):
             self._look_at_views("")
+        for store in self._stores:
+            self._cluster.client(store.client, store.place, store.begin)
         self._run_phases()
         return self._result(time.perf_counter() - begin)
 
@@ -183,7 +193,8 @@ class _Run:
         kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, min(calm, kernel.now + CALM), self._judged_until())))
 
     def _is_over(self) -> bool:
-        return self._script.is_done and all(load.has_ended for load in self._loads)
+        loads, stores = self._loads, self._stores
+        return self._script.is_done and all(one.has_ended for one in loads) and all(one.has_ended for one in stores)
 
     def _judged_until(self) -> int:
         """When the last "eventually" can be told: from the end of its step, as long as it may take."""
@@ -194,6 +205,12 @@ class _Run:
                 begin = active[check.after][-1].end if check.after in active else 0
                 last = max(last, begin + check.within_ns)
         return last
+
+    def _operations(self) -> dict[str, list[Operation]]:
+        seen: dict[str, list[Operation]] = {}
+        for store in self._stores:
+            seen.setdefault(store.use.id, []).extend(store.all_seen())
+        return seen
 
     def _result(self, wall_s: float) -> Result:
         for load in self._loads:
@@ -207,6 +224,7 @@ class _Run:
             counts={load.name: load.ledger for load in self._loads},
             sizes=self._cluster.sizes,
             results={load.name: load.results for load in self._loads if load.results is not None},
+            operations=self._operations(),
             left_open=self._cluster.left_open(),
         )
         if self._film is not None:

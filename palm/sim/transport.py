@@ -50,7 +50,7 @@ class TransportSettings:
     connect_timeout_s: float = 2.0
     high_water_frames: int = 2000
     """Frames on their way and unread, in one direction of one link: both ends' marks of 1,000 together."""
-    max_frame_bytes: int = 16 << 20
+    max_frame_bytes: int = 64 << 20
     drain: int = 256
 
 

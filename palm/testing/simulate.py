@@ -65,11 +65,13 @@ class Simulation:
         instances: int = 1,
         functions: Sequence[str] = (),
         service_s: float | Distribution = 0.0,
+        durable: bool = False,
     ) -> list[Instance]:
         """Start that many instances of a class (or of what a factory makes), each with an object of its own.
 
         `functions` may be called; default: all public methods. `service_s` is how long a
         message takes (seconds, or a distribution from `palm.sim.draws`): the simulator cannot measure user code.
+        `durable`: each has a disk for its copy of the server's store, as by `palm run --db`.
         """
         service = Fixed(round(service_s * NS)) if isinstance(service_s, int | float) else service_s
         module = sys.modules.get(getattr(server, "__module__", None) or "")
@@ -79,7 +81,9 @@ class Simulation:
         places = [f"{name}[{index}]" for index in range(instances)]
         for place in places:
             self.cluster.world.network.add_host(place)
-        spec = ServerSpec(name=name, make=server, places=places, functions=tuple(functions), service=service)
+        spec = ServerSpec(
+            name=name, make=server, places=places, functions=tuple(functions), service=service, durable=durable
+        )
         return self.cluster.add_server(spec)
 
     def client(self, *, timeout: float | None = None, window: int = 1024) -> Client:
@@ -164,6 +168,13 @@ class Simulation:
         if rule.active:
             self.cluster.world.network.lift(rule)
 
+    def fill_disk(self, name: str, full: bool = True) -> None:
+        """Let that instance's disk be full from now on, or not any more."""
+        disk = self.cluster.disks.get(self.instance(name).name)
+        if disk is None:
+            raise BadRequest(f"{name} has no disk: serve it with durable=True")
+        disk.full = full
+
     def registry_down(self, seconds: float) -> None:
         """The whole registry is away for a while; its data stay."""
         registry, kernel = self.cluster.registry, self.cluster.world.kernel
@@ -183,10 +194,13 @@ def simulate(
     seed: int = 0,
     functions: Sequence[str] = (),
     service_s: float | Distribution = 0.0,
+    durable: bool = False,
 ) -> Simulation:
     """A simulated cluster with one server; `Simulation.serve` adds more. `seed` decides everything that is drawn."""
     simulation = Simulation(seed=seed)
-    simulation.serve(server, name=name, instances=instances, functions=functions, service_s=service_s)
+    simulation.serve(
+        server, name=name, instances=instances, functions=functions, service_s=service_s, durable=durable
+    )
     return simulation
 
 

@@ -29,6 +29,7 @@ from palm.core.message import (
     Status,
     Task,
 )
+from palm.core.names import is_name
 from palm.core.route import LONGEST as LONGEST_ROUTE
 from palm.core.route import Branching, Route, build_route, parse_stage
 from palm.core.share import MAX_PARTS, Part, Step, path_of
@@ -202,6 +203,7 @@ class Codec:
                 route=[str(stage) for stage in header.route],
                 at_most_once=header.at_most_once,
                 trace=header.trace,
+                cache=header.session,
                 leg=header.leg,
                 term=header.term,
                 task=header.task,
@@ -324,6 +326,8 @@ def _parse_header(message: Message) -> Header:
         raise BadFrame("a header whose stage is not on its route")
     if len(message.trace) not in (0, 16):
         raise BadFrame("a trace id of another length than 16")
+    if message.cache and not is_name(message.cache):
+        raise BadFrame("a session that is no name")
     try:
         route: Route = build_route([parse_stage(stage) for stage in message.route], message.shape)
     except BadRequest as error:
@@ -346,6 +350,7 @@ def _parse_header(message: Message) -> Header:
         message.term,
         message.task,
         message.form,
+        message.cache,
     )
 
 

@@ -232,8 +232,8 @@ def a_result_that_fails_behind_a_reduction_is_a_failure(client: Client) -> None:
     assert len(list(client.submit())) == 3 and tuple(job.ledger) == (30, 30, 0, 0, 0, 0)
     job = client.job([b"a.2"], ["folded.join", "work.fails_on_two"], errors="yield")
     [error] = client.submit()
-    assert isinstance(error, HandlerFailed) and error.text == "two"
-    assert tuple(job.ledger) == (1, 0, 1, 0, 0, 0)
+    assert isinstance(error, HandlerFailed) and error.text == "two (the result of a reduction for key b'')"
+    assert error.function == "fails_on_two" and tuple(job.ledger) == (1, 0, 1, 0, 0, 0)
 
 
 def a_reduction_in_a_wrong_place_is_refused(client: Client) -> None:

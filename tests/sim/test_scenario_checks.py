@@ -317,6 +317,7 @@ def test_every_check_of_the_table_is_judged():
     own = Run(Path(__file__), "nothing_is_wrong", None)
     values: dict[str, object] = {"least": Rate(1, S), "run": own}
     values |= {"job": "main", "limit": 1, "server": "count", "servers": ("count",), "within_ns": 1, "p99_ns": 1}
+    values["use"] = "kv"
     values["expected"] = (b"1",)
     job = load(PARTITION).load[0]
     for name, shape in CHECKS.items():

@@ -166,6 +166,18 @@ class OneHolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Linearizable:
+    """What the clients of that use of a store saw could have happened one operation after another, each between its
+    call and its return. `model`: what a key is; "register": a value, or none."""
+
+    name: ClassVar[str] = "linearizable"
+    phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
+    use: Annotated[str, Key("store", NAME)]
+    model: Annotated[str, Key("model", one_of("a model", ["register"]))] = "register"
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AtMostOnce:
     """No server ran user code for a message more often than the job's route visits it."""
 
@@ -252,6 +264,7 @@ Check = (
     | Latency
     | NoOrphans
     | OneHolder
+    | Linearizable
     | AtMostOnce
     | PerKeyOrder
     | DeadlineHonest
@@ -272,6 +285,7 @@ CHECKS: Mapping[str, type[Check]] = {
     "latency": Latency,
     "no-orphans": NoOrphans,
     "one-holder": OneHolder,
+    "linearizable": Linearizable,
     "at-most-once": AtMostOnce,
     "per-key-order": PerKeyOrder,
     "deadline-honest": DeadlineHonest,
@@ -281,7 +295,7 @@ CHECKS: Mapping[str, type[Check]] = {
     "custom": Custom,
 }
 
-CHECKS_NOT_YET = frozenset({"linearizable"})
+CHECKS_NOT_YET = frozenset[str]()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

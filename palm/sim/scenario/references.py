@@ -68,6 +68,12 @@ def check_references(scenario: Scenario, root: Node) -> None:
     for index, job in enumerate(scenario.load):
         names.known("host", job.client, names.hosts, at(root, "load", index, "client"))
         names.check_route(scenario, index, at(root, "load", index, "route"))
+    for index, use in enumerate(scenario.stores):
+        names.known("server", use.server, names.servers, at(root, "stores", index, "server"))
+        for key, hosts in (("clients", use.clients), ("readers", use.readers)):
+            for place, client in enumerate(hosts):
+                names.known("host", client, names.hosts, at(root, "stores", index, key, place))
+    _check_unique("use of a store", [use.id for use in scenario.stores], at(root, "stores"))
     _check_unique("job", [job.id for job in scenario.load], at(root, "load"))
     _check_unique("step", [step.id for step in scenario.script], at(root, "script"))
     for index, step in enumerate(scenario.script):

@@ -18,6 +18,7 @@ from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, schema_of, 
 from palm.sim.scenario.load import LOAD, Job
 from palm.sim.scenario.references import check_references
 from palm.sim.scenario.script import SCRIPT, Step
+from palm.sim.scenario.stores import STORES, StoreUse
 from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
 from palm.sim.scenario.yaml_strict import Node, Table, Text
 
@@ -46,6 +47,7 @@ class Scenario:
     clock: Annotated[Clock, Key("clock", CLOCK)]
     world: Annotated[World, Key("world", block_of(World, "world"))]
     load: Annotated[tuple[Job, ...], Key("load", LOAD)]
+    stores: Annotated[tuple[StoreUse, ...], Key("stores", STORES)] = ()
     runs: Annotated[Runs, Key("runs", block_of(Runs, "runs"))] = Runs()
     links: Annotated[tuple[LinkBlock, ...], Key("links", LINKS)] = ()
     """Later entries override earlier ones."""

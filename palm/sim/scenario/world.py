@@ -145,7 +145,7 @@ class ServerBlock:
     instances: Annotated[int | None, Key("instances", whole(1, 100_000))] = None
     functions: Annotated[tuple[str, ...], Key("functions", list_of(NAME, least=1))] = ()
     """Empty: those of `run.served`."""
-    memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile"], ["durable"]))] = "volatile"
+    memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile", "durable"]))] = "volatile"
     service: Annotated[Distribution, Key("service", DELAY)] = ZERO
     """How long each handling takes, beside what the user's own code does in no time."""
     port: Annotated[int | None, Key("port", whole(1, 65_000))] = None

@@ -1,0 +1,59 @@
+"""The scenarios of stores: each holds, and breaks when what protects it is taken out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from palm.core import keeper
+from palm.runtime import election
+from palm.sim.checkers import Verdict
+from palm.sim.scenario.scenario import load
+from palm.sim.simulation import Result, run
+from tests.support.twin import twin
+
+FOLDER = Path(__file__).parents[2] / "scenarios" / "store"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def run_pinned(name: str) -> list[Result]:
+    scenario = load(FOLDER / f"{name}.yaml")
+    return [run(scenario, seed) for seed in scenario.runs.seeds.pinned]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scenario_holds_on_its_pinned_seeds(name: str) -> None:
+    """Every expectation of the file, and the ledger, on each of them."""
+    for result in run_pinned(name):
+        assert [check for check in result.checks if check.verdict is not Verdict.HOLDS] == []
+        assert result.ledger.adds_up and result.ledger.in_flight == 0
+
+
+TWINS = [
+    # The leader's own clock: without it, whoever is on its side reads what is over.
+    (
+        "partition",
+        election,
+        "            self._post(Elected(self._term, self._registration.valid_until - MARGIN))\n",
+        "            self._post(Elected(self._term, 1 << 62))\n",
+    ),
+    # An answer only when every copy that counts has the write.
+    (
+        "minority",
+        keeper,
+        "                    safe = min(safe, -1 if mate is None else self._version_of(mate.state))\n",
+        "                    pass\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "module", "line", "instead"), TWINS, ids=["no clock", "no copies"])
+def test_the_scenario_breaks_without(name: str, module: ModuleType, line: str, instead: str) -> None:
+    """What clients saw fits into no order any more, on one of the pinned seeds."""
+    with twin(module, line, instead):
+        broken = [
+            check.check for result in run_pinned(name) for check in result.checks if check.verdict is Verdict.BROKEN
+        ]
+    assert "linearizable" in broken
