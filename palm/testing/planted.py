@@ -200,7 +200,7 @@ PLANTED: Sequence[Planted] = (
     Planted(
         "filtered-without-a-word",
         "palm.runtime.invoke",
-        "        return Status.EMPTY if self.invoker.consume else outcome\n",
+        "        return Status.EMPTY if self.consume else outcome\n",
         "        return Status.CANCELLED if outcome is Status.EMPTY else outcome\n",
         "nobody is told that nothing comes of a message",
         ("flow/filter.yaml",),
