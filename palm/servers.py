@@ -178,10 +178,11 @@ class SourceServer(RegisteredServer):
 class SinkServer(RegisteredServer):
     """A server in which branches of the route meet. All messages of a job go to one of its instances.
 
-    `join` says how. "arrival": one call for each part, as it comes. "order": the same, one at a time in the order in
-    which the client sent the messages, the parts of each in the order of their paths; the sink must not stand in a
-    branch. "zip": one call for each message that was split, with a tuple of all its parts in the order of their paths,
-    None in the place of each that was filtered out; where no branches end in it, of all parts of the message.
+    `join` says how. "arrival": one call for each part, as it comes. "order": the same, one at a time (coroutines, too)
+    in the order in which the client sent the messages, the parts of each in the order of their paths; the sink must
+    not stand in a branch, and its functions cannot have `retries` or a `concurrency` above 1. "zip": one call for each
+    message that was split, with a tuple of all its parts in the order of their paths, None in the place of each that
+    was filtered out; where no branches end in it, of all parts of the message.
 
     `consume` lets messages end here: what a function returns goes nowhere, and the message counts as delivered.
     """

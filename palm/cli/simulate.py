@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ABOUT = "run scenario files in the simulator (exit code: 0 holds, 1 broken, 2 inconclusive, 3 the harness failed)"
 HARNESS_FAILED = 3
 JOBS_MAX = 256
+SHRINK_S_MAX = 86_400
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -36,12 +37,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
     parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
+    shrinking = parser.add_mutually_exclusive_group()
+    shrinking.add_argument("--shrink", action="store_true", help="make a broken run as small as it goes")
+    shrinking.add_argument("--no-shrink", action="store_true", help="not even after a sweep, where it is done unasked")
+    parser.add_argument("--shrink-for", type=_seconds, metavar="SECONDS", help="how long that may take (default: 60)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """The worst verdict of all runs, as the exit code."""
     from palm.cli.reporting import write_report
+    from palm.cli.shrinking import SECONDS
     from palm.cli.sweeping import run_sweep, worst
     from palm.sim.scenario.scenario import load
     from palm.sim.sweep import Task, derived_seeds
@@ -68,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
             return write_report(args.html, scenarios, tasks, in_json=args.json)
         if len(tasks) > 1 and args.trace is None:
             jobs = min(args.jobs or len(os.sched_getaffinity(0)), len(tasks))
-            return run_sweep(tasks, jobs=jobs, keep_going=args.keep_going, in_json=args.json)
+            # Who reads JSON has asked for a line each seed: there, shrinking must be asked for.
+            shrinks = args.shrink or not (args.no_shrink or args.json)
+            seconds = (args.shrink_for or SECONDS) if shrinks else 0
+            return run_sweep(tasks, jobs=jobs, keep_going=args.keep_going, in_json=args.json, shrink_s=seconds)
         codes = [
             _run_one(args, scenarios[task.path], task, trace=_open(args.trace) if args.trace else None)
             for task in tasks
@@ -94,8 +103,10 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO[str] | None) -> int:
+    from palm.cli.shrinking import SECONDS, shrink_broken
     from palm.cli.verdict import as_json, show
     from palm.sim.simulation import run as run_scenario
+    from palm.sim.verdict import Verdict
 
     try:
         result = run_scenario(scenario, task.seed, trace=None if trace is None else lambda line: _write(trace, line))
@@ -106,6 +117,9 @@ def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO
         print(json.dumps(as_json(result)), flush=True)
     else:
         show(result, task.path)
+    if args.shrink and result.verdict is Verdict.BROKEN:
+        jobs = args.jobs or len(os.sched_getaffinity(0))
+        shrink_broken(task.path, result, jobs=jobs, seconds=args.shrink_for or SECONDS, in_json=args.json)
     return result.verdict.exit_code
 
 
@@ -127,6 +141,12 @@ def _seed(text: str) -> int:
 def _jobs(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:5]) <= JOBS_MAX:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number of processes from 1 to {JOBS_MAX}")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:6]) <= SHRINK_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number of seconds from 1 to {SHRINK_S_MAX}")
     return int(text)
 
 

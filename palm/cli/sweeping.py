@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import Any, Iterator, Sequence
 
+from palm.cli.shrinking import shrink_broken
 from palm.cli.verdict import as_json, show
 from palm.sim.coverage import Coverage
 from palm.sim.sweep import Outcome, Task, sweep
@@ -22,8 +23,11 @@ def worst(codes: Sequence[int]) -> int:
     return max(codes, key=SEVERITY.index, default=0)
 
 
-def run_sweep(tasks: list[Task], *, jobs: int, keep_going: bool, in_json: bool) -> int:
-    """Run them all, or up to the first that is broken or that the harness failed in; the worst exit code."""
+def run_sweep(tasks: list[Task], *, jobs: int, keep_going: bool, in_json: bool, shrink_s: int = 0) -> int:
+    """Run them all, or up to the first that is broken or that the harness failed in; the worst exit code.
+
+    The first that is broken is shrunk for at most `shrink_s`; 0: not at all.
+    """
     count: Counter[int] = Counter()
     bad: list[Outcome] = []
     coverage, simulated_s, begin = Coverage(), 0.0, time.monotonic()
@@ -42,6 +46,9 @@ def run_sweep(tasks: list[Task], *, jobs: int, keep_going: bool, in_json: bool) 
                 break
     if not in_json:
         _show(tasks, bad, count, coverage, simulated_s, time.monotonic() - begin, jobs)
+    broken = next((one for one in bad if one.exit_code == 1), None)
+    if shrink_s and broken is not None and broken.result is not None:
+        shrink_broken(broken.task.path, broken.result, jobs=jobs, seconds=shrink_s, in_json=in_json)
     return worst(list(count))
 
 

@@ -74,10 +74,27 @@ def functions_of(server: object, names: Iterable[str]) -> dict[str, Function]:
             _check_folds(type(server).__name__, name, function)
             functions[name] = function
             continue
+        if traits.join == "order":
+            _keeps_order(function, name, server)
         functions[name] = coded(function, name, kind=traits.kind, zips=traits.join == "zip")
     if not functions:
         raise BadRequest(f"class {type(server).__name__} offers no function: define one, or name them")
     return functions
+
+
+def _keeps_order(function: Callable[..., object], name: str, server: object) -> None:
+    """`BadRequest` for options with which a message could be overtaken by one that was sent later."""
+    options = options_of(function)
+    beside = (options.concurrency or 1) > 1
+    if not beside and not options.retries:
+        return
+    wrong = f"concurrency={options.concurrency}" if beside else f"retries={options.retries}"
+    what = "runs several messages beside each other" if beside else "lets later messages go before one that failed"
+    way = "take it away" if beside else "try again within the function, or at a stage before this one"
+    raise BadRequest(
+        f"function {name!r} of class {type(server).__name__} has {wrong}, which {what}, and the class has "
+        f"join = 'order': {way}, or join by 'arrival'"
+    )
 
 
 def listed_by_default(server: object) -> list[str]:

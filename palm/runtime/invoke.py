@@ -10,6 +10,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from palm.core.effect import Invoke
@@ -58,6 +59,7 @@ class Invoker:
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         begins: Callable[[Header, int, int], None] | None = None,
         consume: bool = False,
+        in_order: bool = False,
         results_bytes: int = MAX_RESULTS_BYTES,
         reducing: Reducing | None = None,
         hooks: Mapping[str, Function] | None = None,
@@ -89,6 +91,9 @@ class Invoker:
             if name not in self._async and may_wait(function):
                 self._executor.waits(name)
             options = options_of(function)
+            if in_order and name in self._async:
+                # Coroutines run beside each other, and end in any order.
+                options = replace(options, concurrency=1)
             if not options.are_plain:
                 awaits = name in self._async
                 self._lanes[name] = Lane(self, host, self._executor, name, options, awaits=awaits)

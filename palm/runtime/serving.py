@@ -137,6 +137,7 @@ class Serving:
             max_payload_bytes=settings.max_payload_bytes,
             begins=None if instrument is None else instrument.begins,
             consume=settings.consume,
+            in_order=settings.join == "order",
             # Between worker and leader, all results of a message travel as one payload.
             results_bytes=settings.max_payload_bytes if settings.kind in PARALLEL else MAX_RESULTS_BYTES,
             reducing=settings.reducing,

@@ -71,7 +71,9 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     sizes = {name: len(server.places) for name, server in scenario.world.servers.items()} | dict(history.sizes)
     jobs = {job.id: job for job in scenario.load}
     judged = [
-        _together([run_check(one, history, sizes, jobs) for one in _for_each_client(check, jobs)])
+        replace(
+            _together([run_check(one, history, sizes, jobs) for one in _for_each_client(check, jobs)]), of=_of(check)
+        )
         for check in [*always_on, *asked]
     ]
     judged += [sometimes(one, history) for one in expect.sometimes]
@@ -83,6 +85,15 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     if expect.faults_must_bite and drawn:
         judged.append(chaos_must_bite(drawn, history))
     return judged
+
+
+def _of(check: Check) -> str:
+    match check:
+        case Custom(run=function):
+            return function.class_name
+        case Registered(servers=servers):
+            return ", ".join(servers)
+    return getattr(check, "job", None) or getattr(check, "server", None) or ""
 
 
 def _for_each_client(check: Check, jobs: Mapping[str, Job]) -> list[Check]:

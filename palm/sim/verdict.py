@@ -30,6 +30,8 @@ class CheckResult:
     check: str
     verdict: Verdict
     why: str
+    of: str = ""
+    """What it is a check of, where there may be several of that name: its job, server or function."""
 
 
 def of(history: History, job: str, *kinds: EntryKind) -> Iterator[Entry]:

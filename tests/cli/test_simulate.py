@@ -113,3 +113,48 @@ def test_seeds_from_a_commit_are_other_seeds(small: Path, capsys: pytest.Capture
         assert main(["simulate", str(small), "--seeds", "1..2", "--base", "c0c8a6e", "--json", "--jobs", "1"]) == 0
         runs.append([json.loads(line)["seed"] for line in capsys.readouterr().out.splitlines()])
     assert runs[0] == runs[1] and len(runs[0]) == 2 and min(runs[0]) > 1000
+
+
+CRASH = """script:
+  - {id: slow, at: 1s, do: slow, link: "edge <-> one", by: 2ms, for: 1s}
+  - {id: kill, at: 2s, do: crash, who: "clean[0]"}
+  - {id: over, after: {step: kill, plus: 2s}, do: restart, who: "clean[0]"}
+"""
+
+
+def test_a_broken_sweep_ends_with_the_smallest_scenario_that_breaks(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is left, where to look, and a file that breaks in the same way; `--no-shrink` leaves all of it out."""
+    small.write_text(
+        SMALL.replace("payload: words}", "payload: words}, rate: 50/s")
+        .replace("expect:", CRASH + "expect:")
+        .replace("p99: 5s}]", "p99: 25s}]\n  never: [{seen: crashed}]")
+    )
+    assert main(["simulate", str(small), "--seeds", "1..3", "--jobs", "1", "--no-shrink"]) == 1
+    assert "shrunk" not in capsys.readouterr().out
+    assert main(["simulate", str(small), "--seeds", "1..3", "--jobs", "1"]) == 1
+    shown = capsys.readouterr().out
+    assert "shrunk  2 faults to 1, 200 messages to 1, 1 processes to 1" in shown
+    assert "BROKEN  never crashed: seen 1 times" in shown and "nearest without kill it passes" in shown
+    [found] = (small.parent / "found").iterdir()
+    assert found.name.startswith("never-crashed-") and f"replay  palm simulate {found}" in shown
+    assert main(["simulate", str(found)]) == 1
+    assert "never crashed" in capsys.readouterr().out
+
+
+def test_what_was_shrunk_is_one_more_line_of_json(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it was asked for."""
+    small.write_text(SMALL.replace("p99: 5s", "p99: 1ns"))
+    assert main(["simulate", str(small), "--seed", "7", "--shrink", "--json", "--jobs", "1"]) == 1
+    broken, shrunk = map(json.loads, capsys.readouterr().out.splitlines())
+    assert broken["verdict"] == "broken" and shrunk["check"] == "latency" and shrunk["faults"] == 0
+    assert main(["simulate", shrunk["shrunk"]]) == 1
+    assert f"trace {shrunk['trace_hash']}" in capsys.readouterr().out
+
+
+def test_a_found_file_of_an_older_format_is_refused(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With 3, as nothing was judged, and with what to do."""
+    small.write_text(SMALL + "found: {format: 0, check: conserved, trace: abc}\n")
+    assert main(["simulate", str(small)]) == 3
+    assert "expected format 1" in capsys.readouterr().err

@@ -90,6 +90,13 @@ def an_ordered_sink_sees_messages_in_order(client: Client) -> None:
     assert tuple(job.ledger) == (300, 300, 0, 0, 0, 0)
 
 
+def coroutines_of_an_ordered_sink_run_one_after_another(client: Client) -> None:
+    """Although those of other servers run beside each other, and would end in any order."""
+    job = client.job(NUMBERS * 2, ["work.tag", "ordered.each_async"])
+    assert len(list(client.submit())) == 60
+    assert tuple(job.ledger) == (60, 60, 0, 0, 0, 0)
+
+
 def a_route_that_cannot_work_is_refused_before_its_first_message(client: Client) -> None:
     """Branches behind what is no source, or that never join; an ordered sink in one; others than are declared."""
     for route, said in (
@@ -215,7 +222,8 @@ def what_cannot_be_folded_fails_alone(client: Client) -> None:
     were in partial results before. Everything else goes on."""
     job = client.job([b"a", b"?", b"b"], ["folded.join"], errors="yield")
     first, second = sorted(client.submit(), key=lambda result: isinstance(result, bytes))
-    assert isinstance(first, HandlerFailed) and first.sequence == 1 and "has a key of int" in str(first)
+    assert isinstance(first, HandlerFailed) and (first.sequence, first.function) == (1, "key")
+    assert "function 'key' of server 'folded' returned int, bytes or str are needed" in str(first)
     assert second == b"ab" and tuple(job.ledger) == (3, 2, 1, 0, 0, 0)
     for bad, kind in ((b"x", "ValueError"), (b"y", "TypeError")):
         job = client.job([b"a", bad, b"k=a", b"k=b"], ["folded.picky"], errors="yield")
@@ -258,6 +266,7 @@ CHECKS: list[Check] = [
     branches_get_copies_and_are_zipped,
     named_outputs_choose_their_branch,
     an_ordered_sink_sees_messages_in_order,
+    coroutines_of_an_ordered_sink_run_one_after_another,
     a_route_that_cannot_work_is_refused_before_its_first_message,
     a_handler_sees_its_message,
     a_reduction_is_the_serial_fold,

@@ -110,6 +110,41 @@ def test_named_outputs_and_joined_parts_have_their_types() -> None:
     assert functions_of(Meet(), ["all"])["all"]((b"a", None)) == b"a/-"  # type: ignore[arg-type]  # what a zip gets
 
 
+class Lined(SinkServer):
+    join = "order"
+
+    @palm.function(retries=2)
+    def again(self, payload: bytes) -> bytes:
+        return payload
+
+    @palm.function(concurrency=4)
+    def beside(self, payload: bytes) -> bytes:
+        return payload
+
+    @palm.function(concurrency=1, timeout=2, batch=8)
+    def kept(self, payloads: list[bytes]) -> list[bytes]:
+        return payloads
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("again", "'again' of class Lined has retries=2, which lets later messages go before one that failed.*'order'"),
+        ("beside", "'beside' of class Lined has concurrency=4, which runs several messages beside each other.*arrival"),
+    ],
+)
+def test_what_would_break_the_order_of_a_sink_is_refused_at_the_start(name: str, said: str) -> None:
+    """With what to do instead; options that keep the order are welcome, and a sink by arrival may have any."""
+    with pytest.raises(BadRequest, match=said):
+        functions_of(Lined(), [name])
+    assert functions_of(Lined(), ["kept"])
+
+    class AsTheyCome(Lined):
+        join = "arrival"
+
+    assert functions_of(AsTheyCome(), [name])
+
+
 def test_bytes_have_nothing_in_between() -> None:
     """A function of bytes is served as it is."""
     caller = Caller()

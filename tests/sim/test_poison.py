@@ -10,6 +10,7 @@ import pytest
 
 from palm import RegisteredServer
 from palm.core import client as client_module
+from palm.core import dispatch
 from palm.core import server as server_module
 from palm.errors import DeadLettered
 from palm.sim.checkers import Verdict
@@ -55,6 +56,13 @@ TWINS = [
         server_module,
         "                exposed = self._exposed(event)\n",
         "                exposed: list[Effect] = []\n",
+    ),
+    # The leader's count of deaths.
+    (
+        "later-butterfly",
+        dispatch,
+        "                if len(deaths) >= MAX_DEATHS:\n",
+        "                if False:\n",
     ),
 ]
 

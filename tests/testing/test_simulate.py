@@ -70,6 +70,12 @@ def test_a_drained_instance_finishes_what_it_has_and_is_gone() -> None:
         assert not sim.instance("worker[1]").is_up
 
 
+def test_the_largest_payload_that_a_client_takes_gets_through() -> None:
+    """The simulator's frames may be as large as those of the real transport."""
+    with cluster(instances=1) as sim:
+        assert len(sim.client().call("worker.shout", b"x" * (32 << 20))) == 32 << 20
+
+
 def test_a_source_may_sleep_and_call_the_cluster() -> None:
     """It is user code of the client's process: simulated time passes, and results of what it gave come meanwhile."""
     with cluster() as sim:

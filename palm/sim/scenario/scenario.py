@@ -20,9 +20,10 @@ from palm.sim.scenario.references import check_references
 from palm.sim.scenario.script import SCRIPT, Step
 from palm.sim.scenario.stores import STORES, StoreUse
 from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
-from palm.sim.scenario.yaml_strict import Node, Table, Text
+from palm.sim.scenario.yaml_strict import Node, Table, Text, at
 
 VERSION = "scenario/1"
+FOUND_FORMAT = 1
 
 
 def _version(node: Node) -> str:
@@ -34,6 +35,23 @@ def _version(node: Node) -> str:
 
 
 _VERSION = Form(VERSION, _version, lambda: {"const": VERSION})
+
+
+def _format(node: Node) -> int:
+    if not isinstance(node, Text) or node.value != str(FOUND_FORMAT):
+        node.refuse(f"format {FOUND_FORMAT}", " (found by another version of PALM: shrink its scenario again)")
+    return FOUND_FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where a file comes from that a search has written."""
+
+    format: Annotated[int, Key("format", Form("format", _format, lambda: {"const": FOUND_FORMAT}))]
+    check: Annotated[str, Key("check", TEXT)]
+    """What was broken when it was written."""
+    of: Annotated[str, Key("of", TEXT)] = ""
+    trace: Annotated[str, Key("trace", TEXT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +72,7 @@ class Scenario:
     script: Annotated[tuple[Step, ...], Key("script", SCRIPT)] = ()
     chaos: Annotated[Chaos | None, Key("chaos", CHAOS)] = None
     expect: Annotated[Expect, Key("expect", block_of(Expect, "expect"))] = Expect()
+    found: Annotated[Found | None, Key("found", block_of(Found, "found"))] = None
 
 
 def load(path: str | Path) -> Scenario:
@@ -66,6 +85,8 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     root = yaml_strict.parse(text, file)
     if isinstance(root, Table) and "palm" in root.entries:
         _version(root.entries["palm"])  # first: in a file of another version everything else may be otherwise
+    if isinstance(at(root, "found", "format"), Text):
+        _format(at(root, "found", "format"))
     scenario = take(root, Scenario, what="scenario")
     check_references(scenario, root)
     return scenario

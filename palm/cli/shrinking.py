@@ -1,0 +1,75 @@
+"""`palm simulate --shrink`: what is left of a broken run, where it was written, and where to look."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from palm.sim.shrink import Finding
+    from palm.sim.simulation import Result
+
+SECONDS = 60
+"""How long a search may take: most need a part of it."""
+
+
+def shrink_broken(path: str, result: Result, *, jobs: int, seconds: int, in_json: bool) -> None:
+    """Shrink it, and say what came of it. Raises HarnessError when it does not break again."""
+    from palm.sim.shrink import find
+
+    if in_json:
+        found = find(Path(path), result, jobs=jobs, seconds=seconds)
+        print(json.dumps(_as_json(found)), flush=True)
+    else:
+        print(f"\nshrinking {path}, seed {result.seed} (at most {seconds} s; --no-shrink leaves it out)", flush=True)
+        found = find(Path(path), result, jobs=jobs, seconds=seconds, say=lambda line: print(f"  {line}", flush=True))
+        _show(found)
+
+
+def _as_json(found: Finding) -> dict[str, Any]:
+    near = found.nearest
+    return {
+        "shrunk": str(found.file),
+        "check": found.target.check,
+        "of": found.target.of,
+        "why": found.shrunk.sight.why,
+        "seed": found.result.seed,
+        "events": found.result.events,
+        "trace_hash": found.result.trace_hash,
+        "faults": found.shrunk.after.faults,
+        "messages": found.shrunk.after.messages,
+        "processes": found.shrunk.after.processes,
+        "runs": found.shrunk.runs,
+        "wall_s": round(found.shrunk.wall_s, 3),
+        "spent": found.shrunk.spent,
+        "nearest": near and {"what": near.what, "same": near.same, "failing": near.failing, "passing": near.passing},
+    }
+
+
+def _show(found: Finding) -> None:
+    shrunk, result, near = found.shrunk, found.result, found.nearest
+    before, after = shrunk.before, shrunk.after
+    more = "; its time was over: --shrink-for SECONDS gives it more" if shrunk.spent else ""
+    print(
+        f"shrunk  {before.faults} faults to {after.faults}, {before.messages} messages to {after.messages}, "
+        f"{before.processes} processes to {after.processes}, in {shrunk.runs} runs and {shrunk.wall_s:.1f} s{more}"
+    )
+    print(f"BROKEN  {found.target}: {shrunk.sight.why}")
+    print(f"run     seed {result.seed}, {result.events} events, trace {result.trace_hash}")
+    script = shrunk.script
+    print("script" + ("" if script else "  none: it breaks without any fault"), *script, sep="\n  ")
+    if near is None:
+        print("nearest none: whatever is left out, it breaks")
+    else:
+        print(f"nearest {near.what} it passes; {near.same} events are the same in both, then comes")
+        print(f"  when it breaks  {near.failing}")
+        print(f"  when it passes  {near.passing}")
+    print(f"file    {_short(found.file)}")
+    print(f"replay  palm simulate {shlex.quote(_short(found.file))}   (--html run.html: a picture of it)")
+
+
+def _short(file: Path) -> str:
+    return os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
