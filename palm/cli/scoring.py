@@ -15,7 +15,8 @@ def run_score(root: Path, *, seeds: int, jobs: int, in_json: bool) -> int:
     from palm.testing.score import CONTROL, Found, score
 
     if not root.is_dir():
-        raise ScenarioError(f"{root}: --score needs the directory of PALM's own scenarios (scenarios/ in its repository)")
+        what = "--score needs the directory of PALM's own scenarios (scenarios/ in its repository)"
+        raise ScenarioError(f"{root}: {what}")
     breaks = {bug.name: bug.breaks for bug in PLANTED}
     width = max(map(len, [CONTROL, *breaks]))
     found, control_holds = 0, True
