@@ -91,7 +91,9 @@ class HandlerFailed(MessageFailed):
         instance: str = "",
         attempt: int = 1,
     ) -> None:
-        super().__init__(f"{server}.{function} raised {kind}: {text} (instance {instance}, attempt {attempt})")
+        # What a leader finds missing was at no single instance.
+        where = f"instance {instance}, " if instance else ""
+        super().__init__(f"{server}.{function} raised {kind}: {text} ({where}attempt {attempt})")
         self.kind = kind
         self.text = text
         self.remote_traceback = remote_traceback

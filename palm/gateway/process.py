@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Awaitable, Callable
 
-from palm.errors import PalmError
+from palm.errors import PalmError, StorageError
 from palm.gateway.endpoints import DEFAULT_ENDPOINT, answers, local_ip_towards
 from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
@@ -88,7 +88,11 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
     server = make()
     stop = _on_signals()
     if options.db:
-        os.makedirs(options.db, exist_ok=True)
+        try:
+            os.makedirs(options.db, exist_ok=True)
+        except OSError as error:
+            why = f"--db {options.db} cannot be made: {error.strerror}"
+            raise StorageError(f"{why} (name a directory on a disk that has room, and is yours to write)") from error
         object.__setattr__(server, "db", options.db)
     traits = traits_of(server)
     functions = functions_of(server, options.functions or listed_by_default(server))

@@ -26,6 +26,9 @@ MAP_BYTES = 4 << 30
 PLACES = 64
 """Processes of one server on one machine."""
 
+LOCK_BYTES = 8_192
+"""What LMDB makes its lock file, for 126 readers."""
+
 _Work = tuple[Changes, Callable[[str], None]]
 
 
@@ -51,6 +54,7 @@ class LmdbStorage:
             raise StorageError(f"{where}: {_why(error)} ({_WAY_OUT})") from error
 
     def _open(self) -> lmdb.Environment:
+        _reserve(self.path / "lock.mdb")
         return lmdb.open(str(self.path), map_size=self._map_bytes, max_dbs=0, readahead=False)
 
     async def load(self) -> list[tuple[bytes, bytes]]:
@@ -119,11 +123,21 @@ class LmdbStorage:
             pass  # the next write says so
 
 
-_WAY_OUT = "give --db a directory on this machine's disk that is yours to write"
+_WAY_OUT = "give --db a directory on this machine's disk that has room and is yours to write"
 
 
 def _why(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+def _reserve(lock: Path) -> None:
+    """Find room for all of LMDB's lock file before it is mapped: where the disk is full, a page of it that has none is
+    a SIGBUS at its first use, and no error."""
+    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(file, 0, LOCK_BYTES)
+    finally:
+        os.close(file)
 
 
 def _claim(base: Path, server: str) -> tuple[Path, int]:

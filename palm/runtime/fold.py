@@ -110,13 +110,13 @@ class FoldCall:
         if key is None:
             return b""
         if type(key) is not bytes:
-            raise Refused("BAD_RESULT", "TypeError", f"has a key of {type(key).__name__}, bytes or str are needed")
+            raise Refused("BAD_RESULT", "TypeError", f"returned {type(key).__name__}, bytes or str are needed")
         return key
 
     def _failed(self, blame: Blame, attempt: int) -> Failure:
         error = blame.__cause__
         assert error is not None, "blame has a reason"
-        return self._invoker.raised(self._name, error, attempt)
+        return self._invoker.raised("key" if blame.key is None else self._name, error, attempt)
 
     def _too_large(self, size_bytes: int, keys: int, attempt: int = 1) -> Failure:
         text = (

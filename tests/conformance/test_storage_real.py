@@ -9,7 +9,7 @@ from shutil import copytree
 import pytest
 
 from palm.errors import StorageError
-from palm.net.storage import LmdbStorage
+from palm.net.storage import LOCK_BYTES, LmdbStorage
 from palm.ports.storage import Changes, Storage
 from palm.testing.conformance.storage import CHECKS, Check
 
@@ -70,6 +70,18 @@ def test_processes_that_share_a_base_have_places_of_their_own(tmp_path: Path) ->
         return paths
 
     assert asyncio.run(run()) == ["0", "1", "0"]
+
+
+def test_the_lock_file_has_all_its_room_before_it_is_used(tmp_path: Path) -> None:
+    """On a full disk a page that is found room for at its first use ends the process with SIGBUS."""
+
+    async def run() -> Path:
+        storage = LmdbStorage(str(tmp_path), "kv")
+        await storage.aclose()
+        return storage.path / "lock.mdb"
+
+    lock = asyncio.run(run()).stat()
+    assert lock.st_size == LOCK_BYTES <= lock.st_blocks * 512
 
 
 def test_a_directory_that_cannot_be_used_is_named_with_a_way_out(tmp_path: Path) -> None:

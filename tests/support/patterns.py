@@ -83,14 +83,16 @@ class Ordered(SinkServer):
     join = "order"
 
     def __init__(self):
-        self.last = -1
+        self.last = {}
         self.is_busy = False
 
     def each(self, message):
         """Fails where a message comes before one that was sent earlier."""
-        if self.message.sequence < self.last:
-            raise AssertionError(f"{self.message.sequence} after {self.last}")
-        self.last = self.message.sequence
+        job, sequence = (self.message.client, self.message.job), self.message.sequence
+        last = self.last.get(job, -1)
+        if sequence < last:
+            raise AssertionError(f"{sequence} after {last}")
+        self.last[job] = sequence
         return message
 
     async def each_async(self, message):
