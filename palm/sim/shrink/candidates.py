@@ -1,7 +1,7 @@
 """Runs what a search proposes, in this process or in several, and says which of it still breaks the same check.
 
 A candidate counts if the check that the search is about breaks in it, while all its faults bite that bit before, and
-does not break in its control: the same world without the faults. So the faults stay the reason, whatever becomes smaller.
+does not break in its control: the same world without the faults. So they stay the reason, whatever becomes smaller.
 """
 
 from __future__ import annotations
