@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections import Counter
 from importlib import util
@@ -151,6 +152,13 @@ def reduce(client: Client) -> None:
     assert counted == serial and len(serial) > 1000
 
 
+def upgrade(client: Client) -> None:
+    """The new version reads what clients of the old one send, and what its own do; the old one is in
+    scenarios/restart/upgrade.yaml."""
+    answers = list(client.map([b"Ann", b'{"name": "Bob"}'], "greet.hello", ordered=True))
+    assert [json.loads(answer)["name"] for answer in answers] == ["Ann", "Bob"]
+
+
 def errors(client: Client) -> None:
     """Tried again, limited in time, refused by type, and told to the caller. Without the places of files."""
     said = [line.split(" (/")[0] for line in load("errors/errors.py").main(client)]
@@ -190,6 +198,7 @@ RUNS: dict[str, list[Example]] = {
     "store": [Example([Served("store/guests.py", WORKERS)], store)],
     "sessions": [Example([Served("sessions/basket.py")], sessions)],
     "async": [Example([Served("async/desk.py"), Served("async/stock.py")], asks)],
+    "upgrade": [Example([Served("upgrade/greet.py")], upgrade)],
     "errors": [Example([Served("errors/bank.py")], errors)],
 }
 """By folder. An example of another shape has tests of its own, and is in `ELSEWHERE`."""

@@ -43,11 +43,15 @@ def _format(node: Node) -> int:
     return FOUND_FORMAT
 
 
+# Not written within the annotation: what a lambda names there is not found when it is called.
+_FORMAT = Form("format", _format, lambda: {"const": FOUND_FORMAT})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Where a file comes from that a search has written."""
 
-    format: Annotated[int, Key("format", Form("format", _format, lambda: {"const": FOUND_FORMAT}))]
+    format: Annotated[int, Key("format", _FORMAT)]
     check: Annotated[str, Key("check", TEXT)]
     """What was broken when it was written."""
     of: Annotated[str, Key("of", TEXT)] = ""
