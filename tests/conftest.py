@@ -1,5 +1,8 @@
 """What holds for all tests: none leaves dead letters in the state directory of whoever runs them, and none is judged
-by how long one of its examples took on a machine that others use, too."""
+by how long one of its examples took on a machine that others use, too.
+
+And how they are shared out when they run on several processes, as tools/test.sh has them.
+"""
 
 from __future__ import annotations
 
@@ -18,3 +21,10 @@ def letters_are_kept_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "PALM_DLQ", str(tmp_path_factory.mktemp("letters")))
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays together, so that what its tests share is started once; so do all tests that use the engine."""
+    for item in items:
+        group = "containers" if item.get_closest_marker("containers") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))

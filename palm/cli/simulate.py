@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             if args.base is not None:
                 seeds = derived_seeds(args.base, scenario.name, seeds)
             tasks += [Task(path, seed) for seed in seeds]
+        if args.shrink and (args.guard or args.html is not None):
+            raise ScenarioError("--shrink goes with neither --guard nor --html: use them on the file it writes")
         if args.guard:
             from palm.cli.guarding import guard_all
 

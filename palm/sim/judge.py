@@ -93,7 +93,8 @@ def _of(check: Check) -> str:
             return function.class_name
         case Registered(servers=servers):
             return ", ".join(servers)
-    return getattr(check, "job", None) or getattr(check, "server", None) or ""
+    named = (getattr(check, key, None) for key in ("job", "server", "store"))
+    return next((name for name in named if name is not None), "")
 
 
 def _for_each_client(check: Check, jobs: Mapping[str, Job]) -> list[Check]:

@@ -34,6 +34,11 @@ class ObservedEtcd(Etcd):
         self._tell("deregistered")
         return answer
 
+    def txn(self, request: v.TxnRequest, now: int) -> v.TxnAnswer:
+        answer = super().txn(request, now)
+        self._tell("deregistered")
+        return answer
+
     def lease_revoke(self, id: int, now: int) -> v.RevokeAnswer:
         answer = super().lease_revoke(id, now)
         self._tell("deregistered")

@@ -12,9 +12,12 @@ from playwright.sync_api import Browser, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's; skips only where none is installed and this is not CI."""
+    """Debian's; skips only where none is installed and this is not CI.
+
+    Ends with its module: while it runs, playwright has an event loop on the thread of all tests.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None and os.environ.get("CI") != "true":
         pytest.skip("no Chromium is installed here; `apt-get install chromium`, or `bash .ci/run`")
