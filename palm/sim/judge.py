@@ -108,7 +108,8 @@ def _of(check: Check) -> str:
             return function.class_name
         case Registered(servers=servers):
             return ", ".join(servers)
-    return getattr(check, "job", None) or getattr(check, "server", None) or ""
+    named = (getattr(check, key, None) for key in ("job", "server", "store"))
+    return next((name for name in named if name is not None), "")
 
 
 def _for_each_client(check: Check, jobs: Mapping[str, Job]) -> list[Check]:
@@ -156,8 +157,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], jobs: Ma
             return latency(history, job=job, p50_ns=p50, p99_ns=p99, outside=outside)
         case NoOrphans():
             return no_orphans(history)
-        case OneHolder(server=server):
-            return one_holder(history, server=server)
+        case OneHolder(server=server, fenced=fenced):
+            return one_holder(history, server=server, fenced=fenced)
         case Linearizable(use=use):
             return linear(history, use=use)
         case AtMostOnce(job=job):

@@ -18,7 +18,7 @@ from palm.sim.scenario.yaml_strict import Items, Node, Table, Text, parse
 Tree = dict[str, Any]  # of trees, lists and words: as deep as the file is
 
 _TABLES = {("world",), ("world", "servers"), ("expect",)}
-_LISTS = {"links", "load", "script", "expect"}
+_LISTS = {"links", "load", "stores", "script", "expect"}
 _RESOLVER = yaml.SafeLoader("")
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./%()")
 

@@ -1,7 +1,7 @@
 """Runs what a search proposes, in this process or in several, and says which of it still breaks the same check.
 
-A candidate counts if the check that the search is about breaks in it, and does not break in its control: the same world
-without the faults. So the faults stay the reason, whatever becomes smaller.
+A candidate counts if the check that the search is about breaks in it, while all its faults bite that bit before, and
+does not break in its control: the same world without the faults. So they stay the reason, whatever becomes smaller.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Self
 
 from palm.errors import HarnessError, ScenarioError
-from palm.sim.history import EntryKind, History
+from palm.sim.history import History
 from palm.sim.scenario.scenario import parse
-from palm.sim.scenario.script import At
 from palm.sim.simulation import Result, run
 from palm.sim.sweep import end_with_parent
 from palm.sim.verdict import Verdict
 
-OF_SERVERS = frozenset({EntryKind.HANDLING, EntryKind.ANSWERED, EntryKind.REGISTERED, EntryKind.ELECTED})
-OF_JOBS = frozenset({EntryKind.SENT, EntryKind.DELIVERED})
+OF_SERVERS = ("handling", "answered", "elected", "lease-expired", "registered")
+OF_JOBS = ("delivered", "sent")
 
 
 class Target(NamedTuple):
@@ -53,6 +52,8 @@ class Candidate:
 
     text: str
     control: str | None = None
+    idle: frozenset[str] | None = None
+    """The steps that may touch nothing; None: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,12 @@ class Sight:
     """What the check says; where the candidate did not run, why not."""
     trace_hash: str = ""
     events: int = 0
+    idle: frozenset[str] = frozenset()
+    """The steps that were never done or touched nothing."""
     started: Mapping[str, int] = field(default_factory=dict)
     """By step: when it was done."""
     before: Mapping[str, tuple[Moment, ...]] = field(default_factory=dict)
-    """By step that waits for a time: what had happened by then, the latest first."""
+    """By step: what had happened by then, the latest first."""
 
 
 def targets(result: Result) -> list[Target]:
@@ -78,6 +81,10 @@ def targets(result: Result) -> list[Target]:
 def look(candidate: Candidate, file: str, seed: int, target: Target) -> Sight:
     """Run it. One that cannot be run, or in which the harness fails, breaks nothing that is looked for."""
     sight = _look_at(candidate.text, file, seed, target)
+    if sight.breaks and candidate.idle is not None and not sight.idle <= candidate.idle:
+        return replace(
+            sight, breaks=False, why=f"nothing was touched by {', '.join(sorted(sight.idle - candidate.idle))}"
+        )
     if sight.breaks and candidate.control is not None and _look_at(candidate.control, file, seed, target).breaks:
         return Sight(breaks=False, why="it breaks without any fault")
     return sight
@@ -96,12 +103,9 @@ def _look_at(text: str, file: str, seed: int, target: Target) -> Sight:
         why=why,
         trace_hash=result.trace_hash,
         events=result.events,
+        idle=frozenset(step.id for step in scenario.script if not history.touched.get(step.id)),
         started={step: spans[0].start for step, spans in history.active.items()},
-        before={
-            step.id: tuple(_before(history, step.trigger.at_ns))
-            for step in scenario.script
-            if isinstance(step.trigger, At)
-        },
+        before={step: tuple(_before(history, spans[0].start)) for step, spans in history.active.items()},
     )
 
 
@@ -111,9 +115,9 @@ def _before(history: History, moment: int) -> Iterator[Moment]:
     for entry in history.entries:
         if entry.at > moment:
             break
-        if entry.kind in OF_SERVERS or entry.kind in OF_JOBS:
-            server, job = (entry.server, "") if entry.kind in OF_SERVERS else ("", entry.job.partition("[")[0])
-            kind = entry.kind.value, server, job
+        name = entry.kind.value
+        if name in OF_SERVERS or name in OF_JOBS:
+            kind = (name, entry.server, "") if name in OF_SERVERS else (name, "", entry.job.partition("[")[0])
             counts[kind] += 1
             last[kind] = entry.at
     for kind in sorted(counts, key=lambda kind: (-last[kind], kind)):

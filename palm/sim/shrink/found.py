@@ -74,12 +74,12 @@ def _from(name: str, source: Path, found: Path) -> str:
     """`file.py:Class` or a file, as it is named in `source`, named from where `found` is."""
     file, colon, attribute = name.rpartition(":") if ".py:" in name else (name, "", "")
     try:
-        there = find(file, str(source)).resolve()
+        there = Path(os.path.abspath(find(file, str(source))))
     except ValueError:
         return name  # no file: an action or a check has a word of its own under that key
     for folder in found.absolute().parents:
-        if there.is_relative_to(folder.resolve()) and folder.parent != folder:
-            short = there.relative_to(folder.resolve()).as_posix()
-            if find(short, str(found)).resolve() == there:
+        if there.is_relative_to(folder) and folder.parent != folder:
+            short = there.relative_to(folder).as_posix()
+            if find(short, str(found)) == there:
                 return f"{short}{colon}{attribute}"
     return f"{os.path.relpath(there, found.parent)}{colon}{attribute}"

@@ -138,6 +138,24 @@ def untied(tree: Tree, started: Mapping[str, int]) -> Tree:
     return {**tree, "script": [free(step) for step in steps]} if steps else tree
 
 
+def tied(tree: Tree, started: Mapping[str, int]) -> Tree:
+    """The first fault stays at its time, and each other one that waits for a time follows it: should the first come at
+    another time, so will they."""
+    steps = steps_of(tree)
+    order = sorted((started[id_of(step)], id_of(step)) for step in steps if id_of(step) in started)
+    if not order:
+        return tree
+    begin, first = order[0]
+
+    def tie(step: Step) -> Step:
+        if "at" not in step or id_of(step) == first or id_of(step) not in started:
+            return step
+        after = {"step": quoted(first), "plus": show_duration(started[id_of(step)] - begin)}
+        return _triggered(step, "after", after)
+
+    return {**tree, "script": [tie(step) for step in steps]}
+
+
 def _triggered(step: Step, key: str, trigger: Any) -> Step:  # a tree or a word, as the key has it
     rest = {name: value for name, value in step.items() if name not in ("id", "at", "after", "when")}
     return {"id": step["id"], key: trigger, **rest}

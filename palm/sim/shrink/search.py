@@ -13,13 +13,12 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from palm.sim.scenario.document import Tree, flow, read, write
 from palm.sim.shrink import smaller
-from palm.sim.shrink.candidates import Candidate, Moment, Runs, Sight
+from palm.sim.shrink.candidates import OF_JOBS, OF_SERVERS, Candidate, Moment, Runs, Sight
 from palm.sim.shrink.ddmin import fewest
-from palm.sim.shrink.script import faults, id_of, on_event, steps_of, untied, with_only, without_faults
+from palm.sim.shrink.script import faults, id_of, mended_by, on_event, steps_of, tied, untied, with_only, without_faults
 
 NEAR = 3
 """Kinds of events that are tried as the trigger of a step: those that happened last before it."""
-_PREFERRED = ("handling", "answered", "elected", "registered", "delivered", "sent")
 _FEWER_AT_FIRST = 3
 """Halvings of the messages before anything else: they are cheap, and so is everything after them."""
 
@@ -55,7 +54,7 @@ class Shrunk:
 
     def neighbours(self) -> Iterator[tuple[str, str]]:
         """What is one fault smaller, each with its text; where there is no fault, what was last seen to pass."""
-        tree = read(self.text, "the shrunk scenario")
+        tree = untied(read(self.text, "the shrunk scenario"), self.sight.started)
         ids = faults(tree)
         for left_out in ids:
             yield f"without {left_out}", write(with_only(tree, [one for one in ids if one != left_out]))
@@ -114,12 +113,12 @@ class _Search:
         while not self._runs.spent:
             size = write(self.tree)
             self._fewer_faults()
-            self._while_taken(smaller.fewer_messages)
-            self._to_events()
+            self._take([tied(self.tree, self.sight.started)])
+            self._to_events("at")
+            for ways in (smaller.earlier_events, smaller.fewer_messages, smaller.fewer_nodes, smaller.plainer):
+                self._while_taken(ways)
+            self._to_events("after")
             self._while_taken(smaller.earlier_events)
-            self._while_taken(smaller.fewer_messages)
-            self._while_taken(smaller.fewer_nodes)
-            self._while_taken(smaller.plainer)
             self._while_taken(smaller.rounder)
             if write(self.tree) == size:
                 break
@@ -132,9 +131,11 @@ class _Search:
 
         fewest(faults(tree), first)
 
-    def _to_events(self) -> None:
-        """All steps that wait for a time at once, if that will do; else each by itself."""
-        waiting = {id_of(step): self._triggers(id_of(step)) for step in steps_of(self.tree) if "at" in step}
+    def _to_events(self, key: str) -> None:
+        """All faults that wait for a time at once, if that will do; else each by itself."""
+        steps = steps_of(self.tree)
+        timed = [id_of(step) for step in steps if key in step and not mended_by(step, steps)]
+        waiting = {step: self._triggers(step) for step in timed}
         together = {step: found[0] for step, found in waiting.items() if found}
         if together and self._take([on_event(self.tree, together)]):
             return
@@ -174,10 +175,9 @@ class _Search:
         return number
 
     def _candidate(self, tree: Tree) -> Candidate:
-        if not self._is_controlled or not faults(tree):
-            return Candidate(text=write(tree))
-        return Candidate(text=write(tree), control=write(without_faults(tree)))
+        control = write(without_faults(tree)) if self._is_controlled and faults(tree) else None
+        return Candidate(text=write(tree), control=control, idle=self.sight.idle)
 
 
 def _liking(moment: Moment) -> int:
-    return _PREFERRED.index(moment.event)
+    return (*OF_SERVERS, *OF_JOBS).index(moment.event)

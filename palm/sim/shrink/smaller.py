@@ -64,8 +64,14 @@ def _each_out(tree: Tree, *path: str | int, at_least: int = 0) -> Iterator[Tree]
 
 
 def fewer_messages(tree: Tree) -> Iterator[Tree]:
-    """Fewer jobs, clients and messages."""
+    """Fewer jobs, clients and messages; and operations on stores."""
     yield from _each_out(tree, "load", at_least=1)
+    yield from _each_out(tree, "stores")
+    for index in range(len(tree.get("stores", []))):
+        for key in ("operations", "keys"):
+            yield from _lower(tree, "stores", index, key)
+        yield from _each_out(tree, "stores", index, "clients", at_least=1)
+        yield from _each_out(tree, "stores", index, "readers")
     for index in range(len(tree["load"])):
         yield from _lower(tree, "load", index, "clients")
         yield from _lower(tree, "load", index, "messages", "count")
@@ -218,7 +224,8 @@ def fewer_checks(tree: Tree) -> Iterator[Tree]:
 
 
 def count_of(tree: Tree) -> tuple[int, int]:
-    """How many messages and how many processes (clients are one more for each)."""
+    """How many messages, with operations on stores, and how many processes of servers."""
     messages = sum(_number(job["messages"].get("count")) * (_number(job.get("clients")) or 1) for job in tree["load"])
+    messages += sum(_number(use["operations"]) * len(use["clients"]) for use in tree.get("stores", []))
     servers = tree["world"]["servers"].values()
     return messages, sum(_number(one.get("instances")) or len(one.get("hosts", [1])) for one in servers)
