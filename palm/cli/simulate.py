@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Sequence
 
 from palm.errors import HarnessError, ScenarioError
@@ -29,6 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--base", metavar="COMMIT", help="make other seeds of these numbers, from a commit's id")
     parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes for several runs (default: one a core)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a run that is broken")
+    parser.add_argument(
+        "--score", action="store_true", help="run planted bugs of PALM against the scenarios of this directory"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
     parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
@@ -49,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from palm.sim.sweep import Task, derived_seeds
 
     try:
+        if args.score:
+            return _score(args)
         scenarios = {path: load(path) for path in dict.fromkeys(args.scenario)}
         tasks: list[Task] = []
         for path, scenario in scenarios.items():
@@ -88,6 +94,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)
         return HARNESS_FAILED
     return worst(codes)
+
+
+def _score(args: argparse.Namespace) -> int:
+    from palm.cli.scoring import run_score
+
+    seeds = len(args.seeds) if args.seeds is not None else 3
+    jobs = args.jobs or len(os.sched_getaffinity(0))
+    return run_score(Path(args.scenario[0]), seeds=seeds, jobs=jobs, in_json=args.json)
 
 
 def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO[str] | None) -> int:

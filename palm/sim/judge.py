@@ -142,8 +142,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], jobs: Ma
             return latency(history, job=job, p50_ns=p50, p99_ns=p99, outside=outside)
         case NoOrphans():
             return no_orphans(history)
-        case OneHolder(server=server):
-            return one_holder(history, server=server)
+        case OneHolder(server=server, fenced=fenced):
+            return one_holder(history, server=server, fenced=fenced)
         case Linearizable(use=use):
             return linear(history, use=use)
         case AtMostOnce(job=job):

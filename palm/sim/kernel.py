@@ -235,6 +235,10 @@ class Task:
             waiting._waiters.append(self)
 
 
+STUCK_AT = 1_000_000
+"""Callbacks at one moment after which a run is given up: something asks to be called again at once, for ever."""
+
+
 class Kernel:
     """Time, order and randomness's seed of one simulated world.
 
@@ -336,7 +340,7 @@ class Kernel:
         if self.running:
             raise HarnessError("the kernel already runs: a callback must not run it again (wait with a gate, or await)")
         environment, queue, pop = self.environment, self._queue, heappop
-        count = 0
+        count = since = 0
         self.running = True
         try:
             while queue and queue[0][0] <= until:
@@ -347,7 +351,11 @@ class Kernel:
                         self._cancelled -= 1
                         continue
                     event.call = None
-                    environment._now = when
+                    if when > environment._now:
+                        environment._now = when
+                        since = count
+                    elif count - since > STUCK_AT:
+                        raise HarnessError(f"at {when} ns: {STUCK_AT} callbacks, and time stands still: {call!r}")
                     count += 1
                     call()
                 else:

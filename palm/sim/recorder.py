@@ -94,6 +94,10 @@ class ServerInstrument:
             terms[event.batch.header.term] = None
         for term in terms:
             self._note(EntryKind.LED, term)
+        match event:
+            case Received(batch=batch) if batch.header.leg == Leg.TO_WORKER:
+                if any(isinstance(effect, Invoke) for effect in effects):
+                    self._note(EntryKind.OBEYED, batch.header.term)
         for effect in effects:
             if isinstance(effect, Stand) and bool(effect.term) != bool(self._term):
                 self._note(EntryKind.ELECTED if effect.term else EntryKind.DEPOSED, effect.term or self._term)
