@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import simpy
 
 from palm.errors import HarnessError
+from palm.ports import host
 
 T = TypeVar("T")
 
@@ -92,6 +93,30 @@ class Trace:
     def hexdigest(self) -> str:
         """The hash of the run so far."""
         return self._hash.hexdigest()
+
+
+class Witness(Protocol):
+    """Told of everything that the network does."""
+
+    def record(self, src: str, dst: str, fate: str, *parts: bytes) -> None: ...
+
+
+class Clock(Protocol):
+    """What the network's rules, jobs and scripts need of a world's time: the kernel has it, and so has a run on real
+    processes. Moments are nanoseconds since the start of the run."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def now(self) -> int: ...
+
+    @property
+    def trace(self) -> Witness: ...
+
+    def call_at(self, when: int, callback: Callable[[], None]) -> host.Timer: ...
+
+    def call_soon(self, callback: Callable[[], None]) -> object: ...
 
 
 class Scheduler(Protocol):
