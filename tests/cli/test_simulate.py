@@ -166,7 +166,7 @@ def test_a_broken_sweep_ends_with_the_smallest_scenario_that_breaks(
     assert main(["simulate", str(small), "--seeds", "1..3", "--jobs", "1"]) == 1
     shown = capsys.readouterr().out
     assert "shrunk  2 faults to 1, 200 messages to 1, 1 processes to 1" in shown
-    assert "BROKEN  never crashed: seen 1 times" in shown and "nearest without kill it passes" in shown
+    assert "BROKEN  never crashed: seen 1 times" in shown and "nearest passing run: without kill; " in shown
     [found] = (small.parent / "found").iterdir()
     assert found.name.startswith("never-crashed-") and f"replay  palm simulate {found}" in shown
     assert main(["simulate", str(found)]) == 1
