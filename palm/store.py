@@ -104,7 +104,9 @@ class Operations:
 
     def _text(self, text: object, what: str) -> str:
         if not isinstance(text, str):
-            raise TypeError(f"a {what} of the store of {self.server!r} is {type(text).__name__}, text (str) is needed")
+            hint = ": decode it, e.g. key.decode()" if isinstance(text, bytes) else ", e.g. str(key)"
+            kind = type(text).__name__
+            raise TypeError(f"a {what} of the store of {self.server!r} is {kind}, text (str) is needed{hint}")
         return text
 
     def _bytes(self, value: object, key: str | None) -> bytes:

@@ -62,11 +62,11 @@ def _show(found: Finding) -> None:
     script = shrunk.script
     print("script" + ("" if script else "  none: it breaks without any fault"), *script, sep="\n  ")
     if near is None:
-        print("nearest none: whatever is left out, it breaks")
+        print("nearest none that passes: whatever is left out, it breaks")
     else:
-        print(f"nearest {near.what} it passes; {near.same} events are the same in both, then comes")
-        print(f"  when it breaks  {near.failing}")
-        print(f"  when it passes  {near.passing}")
+        print(f"nearest passing run: {near.what}; {near.same} events are the same in both, then comes")
+        print(f"  where it breaks  {near.failing}")
+        print(f"  where it passes  {near.passing}")
     print(f"file    {_short(found.file)}")
     print(f"replay  palm simulate {shlex.quote(_short(found.file))}   (--html run.html: a picture of it)")
 

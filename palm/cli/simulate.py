@@ -1,4 +1,4 @@
-"""`palm simulate`: run scenarios in the simulator; the exit code is their worst verdict."""
+"""`palm simulate`: run scenarios in the simulator, or on real processes; the exit code is their worst verdict."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Sequence
 
 from palm.errors import HarnessError, ScenarioError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
     from palm.sim.sweep import Task
 
-ABOUT = "run scenario files in the simulator (exit code: 0 holds, 1 broken, 2 inconclusive, 3 the harness failed)"
+ABOUT = "run scenario files, simulated or for real (exit code: 0 holds, 1 broken, 2 inconclusive, 3 the harness failed)"
 HARNESS_FAILED = 3
 JOBS_MAX = 256
 SHRINK_S_MAX = 86_400
@@ -29,10 +30,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--base", metavar="COMMIT", help="make other seeds of these numbers, from a commit's id")
     parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes for several runs (default: one a core)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a run that is broken")
+    parser.add_argument(
+        "--score", action="store_true", help="run planted bugs of PALM against the scenarios of this directory"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
     parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
     parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
+    parser.add_argument("--world", choices=["sim", "real"], default="sim", help="real: processes, ZeroMQ and an etcd")
+    parser.add_argument("--compare", action="store_true", help="run in both worlds, and show how far they are apart")
+    parser.add_argument(
+        "--scale", type=_scale, default=1.0, metavar="F", help="F times the messages and the script, for the real world"
+    )
     shrinking = parser.add_mutually_exclusive_group()
     shrinking.add_argument("--shrink", action="store_true", help="make a broken run as small as it goes")
     shrinking.add_argument("--no-shrink", action="store_true", help="not even after a sweep, where it is done unasked")
@@ -49,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from palm.sim.sweep import Task, derived_seeds
 
     try:
+        if args.score:
+            return _score(args)
         scenarios = {path: load(path) for path in dict.fromkeys(args.scenario)}
         tasks: list[Task] = []
         for path, scenario in scenarios.items():
@@ -60,6 +71,12 @@ def run(args: argparse.Namespace) -> int:
             if args.base is not None:
                 seeds = derived_seeds(args.base, scenario.name, seeds)
             tasks += [Task(path, seed) for seed in seeds]
+        if args.world == "real" or args.compare:
+            from palm.cli.worlds import run_for_real
+
+            return run_for_real(args, scenarios, tasks)
+        if args.scale != 1:
+            raise ScenarioError("--scale is for --world real and --compare: the simulator needs no less")
         if args.shrink and (args.guard or args.html is not None):
             raise ScenarioError("--shrink goes with neither --guard nor --html: use them on the file it writes")
         if args.guard:
@@ -82,12 +99,21 @@ def run(args: argparse.Namespace) -> int:
         print(f"palm simulate: {error}", file=sys.stderr)
         return HARNESS_FAILED
     except HarnessError as error:
-        print(f"palm simulate: the simulator failed: {error}", file=sys.stderr)
+        what = "the run on real processes" if args.world == "real" else "the simulator"
+        print(f"palm simulate: {what} failed: {error}", file=sys.stderr)
         return HARNESS_FAILED
     except OSError as error:
         print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)
         return HARNESS_FAILED
     return worst(codes)
+
+
+def _score(args: argparse.Namespace) -> int:
+    from palm.cli.scoring import run_score
+
+    seeds = len(args.seeds) if args.seeds is not None else 3
+    jobs = args.jobs or len(os.sched_getaffinity(0))
+    return run_score(Path(args.scenario[0]), seeds=seeds, jobs=jobs, in_json=args.json)
 
 
 def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO[str] | None) -> int:
@@ -132,6 +158,14 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
+def _scale(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 0.001 <= scale <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number from 0.001 to 1")
+    return scale
 def _seconds(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:6]) <= SHRINK_S_MAX:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number of seconds from 1 to {SHRINK_S_MAX}")

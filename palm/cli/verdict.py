@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from palm.sim.chaos import write_found
-from palm.sim.checkers import Verdict
+from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.simulation import Result
 
 _MARKS = {"holds": "ok", "broken": "BROKEN", "inconclusive": "unclear"}
@@ -30,13 +30,8 @@ def as_json(result: Result) -> dict[str, Any]:
 
 def show(result: Result, path: str) -> None:
     """The command that reproduces it comes first; then the verdict, each check with its reason, and the figures."""
-    verdict = result.verdict.value
     print(f"palm simulate {path} --seed {result.seed}")
-    print(f"{_painted(verdict.upper(), verdict)}  {result.scenario}, seed {result.seed}")
-    width = max(len(one.check) for one in result.checks)
-    for one in result.checks:
-        mark = _painted(f"{_MARKS[one.verdict.value]:>7}", one.verdict.value)
-        print(f"  {mark}  {one.check:<{width}}  {one.why}")
+    show_checks(result.verdict, f"{result.scenario}, seed {result.seed}", result.checks)
     if result.drawn:
         print("drawn", *result.drawn, sep="\n  ")
         if result.verdict is Verdict.BROKEN:
@@ -47,6 +42,15 @@ def show(result: Result, path: str) -> None:
         f"time    {result.simulated_s:.3f} s simulated in {result.wall_s:.2f} s ({speed:.0f} x), "
         f"{result.events} events, trace {result.trace_hash}"
     )
+
+
+def show_checks(verdict: Verdict, what: str, checks: Sequence[CheckResult]) -> None:
+    """The verdict on `what`, and each check with its reason."""
+    print(f"{_painted(verdict.value.upper(), verdict.value)}  {what}")
+    width = max(len(one.check) for one in checks)
+    for one in checks:
+        mark = _painted(f"{_MARKS[one.verdict.value]:>7}", one.verdict.value)
+        print(f"  {mark}  {one.check:<{width}}  {one.why}")
 
 
 def _painted(text: str, verdict: str) -> str:

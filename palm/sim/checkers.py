@@ -257,11 +257,20 @@ def no_orphans(history: History) -> CheckResult:
     return _holds("no-orphans", "nothing was left open")
 
 
-def one_holder(history: History, *, server: str) -> CheckResult:
-    """Each term has one leader, and once a later one has been elected, none of an earlier term acts."""
+def one_holder(history: History, *, server: str, fenced: bool = False) -> CheckResult:
+    """Each term has one leader, and once a later one has been elected, none of an earlier term acts.
+
+    `fenced`: nor does a worker that has obeyed a later one obey it."""
     name = "one-holder"
     latest, holders, acts = 0, dict[int, str](), 0
+    obeyed: dict[str, int] = {}
     for entry in history.entries:
+        if fenced and entry.server == server and entry.kind is EntryKind.OBEYED:
+            term, before = int(entry.detail), obeyed.get(entry.instance, 0)
+            if term < before:
+                late = f"obeyed a leader of term {term} at {show_duration(entry.at)}"
+                return _broken(name, f"{server}: {entry.instance} {late}, after one of term {before}")
+            obeyed[entry.instance] = term
         if entry.server != server or entry.kind not in (EntryKind.ELECTED, EntryKind.LED):
             continue
         term = int(entry.detail)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Container, Mapping, Sequence
 
-from palm.core.message import Peer
+from palm.core.message import JobId, Peer
 from palm.errors import NameTaken, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
@@ -315,21 +315,37 @@ class Cluster:
 
     def left_open(self) -> list[str]:
         """What is still held for jobs that are over, in words. Nothing, where all is well."""
-        found: list[str] = []
         living = [engine for engine in self.engines.values() if engine.driver.is_open]
-        still_open = {job.id for engine in living for job in engine.node.jobs.values() if not job.ended}
+        still_open = {job for engine in living for job in open_jobs(engine)}
+        found: list[str] = []
         for engine in self.engines.values():
-            for number, job in engine.node.jobs.items():
-                if job.rows or job.payloads or job.untaken:
-                    found.append(f"job {number} of {engine.host.name} holds {len(job.rows)} messages")
+            found += held_by_client(engine)
         for instances in self.instances.values():
             for instance in instances:
                 if instance.serving is not None and instance.is_up:
-                    node = instance.serving.node
-                    if node.in_flight:
-                        found.append(f"{instance.name} runs {node.in_flight} messages of jobs that are over")
-                    found += [f"{instance.name} {what}" for what in node.held(still_open)]
+                    found += held_by_instance(instance.name, instance.serving, still_open)
         return found
+
+
+def open_jobs(engine: ClientEngine) -> list[JobId]:
+    """Jobs of a client that are not over."""
+    return [job.id for job in engine.node.jobs.values() if not job.ended]
+
+
+def held_by_client(engine: ClientEngine) -> list[str]:
+    """What a client still holds for its jobs, in words."""
+    return [
+        f"job {number} of {engine.host.name} holds {len(job.rows)} messages"
+        for number, job in engine.node.jobs.items()
+        if job.rows or job.payloads or job.untaken
+    ]
+
+
+def held_by_instance(name: str, serving: Serving, still_open: Container[JobId]) -> list[str]:
+    """What an instance still holds for jobs that are over, in words."""
+    node = serving.node
+    found = [f"{name} runs {node.in_flight} messages of jobs that are over"] if node.in_flight else []
+    return found + [f"{name} {what}" for what in node.held(still_open)]
 
 
 def _made(make: Callable[[], object], surroundings: sandbox.Surroundings) -> object:

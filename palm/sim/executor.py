@@ -81,7 +81,8 @@ NOT_RUN = (Status.EXPIRED, Status.CANCELLED)
 """Outcomes of what was looked at and not run: that takes no time."""
 
 
-def _was_run(outcome: Any) -> bool:
+def was_run(outcome: Any) -> bool:
+    """Whether an outcome is of user code that ran: only that takes time."""
     # A status is a number too: 2 is equal to one of these.
     return not (isinstance(outcome, Status) and outcome in NOT_RUN)
 
@@ -216,7 +217,7 @@ class SimExecutor:
                 if not host.alive:
                     return  # it died under its user code, which may have swallowed that
                 service = self._draw()
-                if service > 0 and _was_run(outcomes[-1]):
+                if service > 0 and was_run(outcomes[-1]):
                     host.pause(service)
                     host.call_soon(partial(batch.done, outcomes))
                     outcomes = []
@@ -254,7 +255,7 @@ class SimExecutor:
 
     def _ready(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
         service = self._draw()
-        if service > 0 and not (task.done() and not _was_run(task.result())):
+        if service > 0 and not (task.done() and not was_run(task.result())):
             self._host.call_at(self._host.now() + service, partial(self._hand_over, index, done, task))
         else:
             self._hand_over(index, done, task)

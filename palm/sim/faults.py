@@ -5,7 +5,6 @@ Faults on links are rules of `palm.sim.network`; when things are done, and to wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
@@ -16,15 +15,7 @@ from palm.sim.network import Ends, Hold
 from palm.sim.registry_server import ELECTION_NS, PLACE
 from palm.sim.scenario import actions
 from palm.sim.server_files import load_class
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """`touched` is asked at the end of the run. `undo` None: it is over at once; `for_ns` None: until it is healed."""
-
-    touched: Callable[[], int]
-    undo: Callable[[], None] | None = None
-    for_ns: int | None = None
+from palm.sim.stage import Done
 
 
 def _count(count: int) -> Callable[[], int]:

@@ -60,6 +60,8 @@ class EntryKind(Enum):
     """From now on every living process sees the registry as it is; of nobody in particular."""
     DIVERGED = "diverged"
     """Somebody's view is behind; `detail` says whose."""
+    OBEYED = "obeyed"
+    """It took from a leader what it is to run; `detail` is that leader's term."""
     LED = "led"
     """It acted as the leader: handed messages out, ran them while alone, or passed results on; `detail` is its term."""
 

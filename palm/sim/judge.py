@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from dataclasses import replace
 from typing import Any, Iterable, Mapping
 
+from palm.errors import HarnessError
 from palm.sim.checkers import (
     CheckResult,
     Verdict,
@@ -25,7 +27,7 @@ from palm.sim.checkers import (
     results,
     sometimes,
 )
-from palm.sim.history import History
+from palm.sim.history import History, Interval
 from palm.sim.promises import (
     at_most_once,
     converged,
@@ -87,6 +89,21 @@ def judge(scenario: Scenario, history: History) -> list[CheckResult]:
     return judged
 
 
+def looked_at(scenario: Scenario) -> frozenset[str]:
+    """The jobs of whose results there is an expectation."""
+    return frozenset(check.job for check in scenario.expect.finally_ if isinstance(check, Results))
+
+
+def judged_until(scenario: Scenario, active: Mapping[str, tuple[Interval, ...]]) -> int:
+    """When the last "eventually" can be told (ns): from the end of its step, as long as it may take."""
+    last = 0
+    for check in scenario.expect.eventually:
+        if isinstance(check, Registered | Drained | Converged) and check.within_ns is not None:
+            begin = active[check.after][-1].end if check.after is not None and check.after in active else 0
+            last = max(last, begin + check.within_ns)
+    return last
+
+
 def _of(check: Check) -> str:
     match check:
         case Custom(run=function):
@@ -142,8 +159,8 @@ def run_check(check: Check, history: History, sizes: Mapping[str, int], jobs: Ma
             return latency(history, job=job, p50_ns=p50, p99_ns=p99, outside=outside)
         case NoOrphans():
             return no_orphans(history)
-        case OneHolder(server=server):
-            return one_holder(history, server=server)
+        case OneHolder(server=server, fenced=fenced):
+            return one_holder(history, server=server, fenced=fenced)
         case Linearizable(use=use):
             return linear(history, use=use)
         case AtMostOnce(job=job):
@@ -176,6 +193,12 @@ def _keys(job: Job, part: str, seed: int) -> list[bytes]:
 
 
 def _custom(function: Run, history: History) -> CheckResult:
-    wrong = load_function(function.file, function.class_name)(history)
+    try:
+        wrong = load_function(function.file, function.class_name)(history)
+    except Exception as error:  # whatever a user's check raises is shown as one error
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise HarnessError(
+            f"check {function.class_name} raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+        ) from error
     verdict = Verdict.BROKEN if wrong else Verdict.HOLDS
     return CheckResult(check="custom", verdict=verdict, why=f"{function.class_name}: {wrong or 'nothing is wrong'}")

@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import simpy
 
 from palm.errors import HarnessError
+from palm.ports import host
 
 T = TypeVar("T")
 
@@ -92,6 +93,30 @@ class Trace:
     def hexdigest(self) -> str:
         """The hash of the run so far."""
         return self._hash.hexdigest()
+
+
+class Witness(Protocol):
+    """Told of everything that the network does."""
+
+    def record(self, src: str, dst: str, fate: str, *parts: bytes) -> None: ...
+
+
+class Clock(Protocol):
+    """What the network's rules, jobs and scripts need of a world's time: the kernel has it, and so has a run on real
+    processes. Moments are nanoseconds since the start of the run."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def now(self) -> int: ...
+
+    @property
+    def trace(self) -> Witness: ...
+
+    def call_at(self, when: int, callback: Callable[[], None]) -> host.Timer: ...
+
+    def call_soon(self, callback: Callable[[], None]) -> object: ...
 
 
 class Scheduler(Protocol):
@@ -235,6 +260,10 @@ class Task:
             waiting._waiters.append(self)
 
 
+STUCK_AT = 1_000_000
+"""Callbacks at one moment after which a run is given up: something asks to be called again at once, for ever."""
+
+
 class Kernel:
     """Time, order and randomness's seed of one simulated world.
 
@@ -336,7 +365,7 @@ class Kernel:
         if self.running:
             raise HarnessError("the kernel already runs: a callback must not run it again (wait with a gate, or await)")
         environment, queue, pop = self.environment, self._queue, heappop
-        count = 0
+        count = since = 0
         self.running = True
         try:
             while queue and queue[0][0] <= until:
@@ -347,7 +376,11 @@ class Kernel:
                         self._cancelled -= 1
                         continue
                     event.call = None
-                    environment._now = when
+                    if when > environment._now:
+                        environment._now = when
+                        since = count
+                    elif count - since > STUCK_AT:
+                        raise HarnessError(f"at {when} ns: {STUCK_AT} callbacks, and time stands still: {call!r}")
                     count += 1
                     call()
                 else:

@@ -12,7 +12,7 @@ from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.sim.draws import ZERO, Key
 from palm.sim.history import EntryKind
-from palm.sim.kernel import Kernel
+from palm.sim.kernel import Clock
 from palm.sim.recorder import ClientInstrument, Recorder
 from palm.sim.scenario.load import Job
 from palm.sim.scenario.payloads import payloads
@@ -26,7 +26,7 @@ class Load:
     """One job: the sink of its engine, and its source. Results are taken at once, in order where the job asks for
     it."""
 
-    def __init__(self, job: Job, name: str, kernel: Kernel, recorder: Recorder) -> None:
+    def __init__(self, job: Job, name: str, clock: Clock, recorder: Recorder) -> None:
         """`name` is one of the job's parts."""
         self.job = job
         self.name = name
@@ -36,8 +36,8 @@ class Load:
         self.results: list[bytes] | None = None
         """All that came, where somebody is going to look at it."""
         self.on_end: Callable[[], None] = lambda: None
-        self._payloads = payloads(job.messages, kernel.seed, name)
-        self._kernel = kernel
+        self._payloads = payloads(job.messages, clock.seed, name)
+        self._clock = clock
         self._recorder = recorder
         self._engine: ClientEngine | None = None
         self._number = 0
@@ -49,7 +49,7 @@ class Load:
         self._early: dict[int, int] = {}
         self._next_sequence = 0
         self._untaken: deque[tuple[int, int, int, bool]] = deque()
-        self._takes = Key(kernel.seed, f"takes/{name}")
+        self._takes = Key(clock.seed, f"takes/{name}")
         self._taken = 0
         self._is_over = False
 
@@ -81,7 +81,7 @@ class Load:
     # -- JobSink ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
-        self._began_at = self._kernel.now
+        self._began_at = self._clock.now
 
     def demand(self, count: int) -> None:
         self._allowed += count
@@ -118,7 +118,7 @@ class Load:
         """A caller that is at work on one result at a time."""
         self._taken += 1
         duration = self.job.takes.sample(self._takes.unit(self._taken))
-        self._kernel.call_at(self._kernel.now + duration, self._took)
+        self._clock.call_at(self._clock.now + duration, self._took)
 
     def _took(self) -> None:
         assert self._engine is not None
@@ -129,7 +129,7 @@ class Load:
         if self._untaken:
             self._take_next()
         elif self._is_over:
-            self._kernel.call_soon(self._over)
+            self._clock.call_soon(self._over)
 
     def _came(self, sequence: int, status: int) -> None:
         if not self.job.ordered:
@@ -147,13 +147,13 @@ class Load:
             raise HarnessError(f"job {self.name} was refused: {error}") from error
         self._is_over = True
         if not self._untaken:
-            self._kernel.call_soon(self._over)
+            self._clock.call_soon(self._over)
 
     def _over(self) -> None:
         """After the last `taken` was heard."""
         self.note_ledger()
         self.has_ended = True
-        self.ended_at = self._kernel.now
+        self.ended_at = self._clock.now
         self.on_end()
 
     def note_ledger(self) -> None:
@@ -185,7 +185,7 @@ class Load:
             self._engine.source_ended(self._number)
         elif self._allowed:
             self._waits = True
-            self._kernel.call_at(self._due_at(self._offered), self._send)
+            self._clock.call_at(self._due_at(self._offered), self._send)
 
     def _due_at(self, n: int) -> int:
         rate = self.job.rate
@@ -196,7 +196,7 @@ class Load:
         if self.job.rate is None:
             return self._allowed
         count = 0
-        while count < self._allowed and self._due_at(self._offered + count) <= self._kernel.now:
+        while count < self._allowed and self._due_at(self._offered + count) <= self._clock.now:
             count += 1
         return count
 

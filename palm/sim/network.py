@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from palm.errors import BadRequest, did_you_mean
 from palm.sim.draws import Fixed, Key
-from palm.sim.kernel import NANOSECONDS, Kernel
+from palm.sim.kernel import NANOSECONDS, Clock
 from palm.sim.rules import Action as Action
 from palm.sim.rules import Cut as Cut
 from palm.sim.rules import Ends as Ends
@@ -252,7 +252,7 @@ class Pipe(Generic[T]):
 class Network:
     """All hosts, links and rules of one world."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Clock) -> None:
         self.kernel = kernel
         self.observer: Observer | None = None
         self.version = 0

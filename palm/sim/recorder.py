@@ -8,7 +8,7 @@ from palm.core.effect import Absorbed, Deliver, Effect, Invoke, Send, Settled, S
 from palm.core.event import Event, Finished, Offered, Received
 from palm.core.message import Header, JobId, Leg, Status
 from palm.sim.history import Entry, EntryKind
-from palm.sim.kernel import Kernel
+from palm.sim.kernel import Clock
 
 _ENDS = {
     Status.FAILED: EntryKind.FAILED,
@@ -22,12 +22,12 @@ _ENDS = {
 class Recorder:
     """`notice` is called with each entry as it is written: the script's triggers listen there."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.entries: list[Entry] = []
         self.notice: Callable[[Entry], None] | None = None
         self.jobs: dict[JobId, str] = {}
         """The scenario's name of each job."""
-        self._kernel = kernel
+        self._clock = clock
 
     def add(
         self,
@@ -39,7 +39,10 @@ class Recorder:
         attempt: int = 1,
         detail: str = "",
     ) -> None:
-        entry = Entry(self._kernel.now, kind, job, sequence, server, instance, attempt, detail)
+        self.take(Entry(self._clock.now, kind, job, sequence, server, instance, attempt, detail))
+
+    def take(self, entry: Entry) -> None:
+        """Write one that is made already."""
         self.entries.append(entry)
         if self.notice is not None:
             self.notice(entry)
@@ -94,6 +97,10 @@ class ServerInstrument:
             terms[event.batch.header.term] = None
         for term in terms:
             self._note(EntryKind.LED, term)
+        match event:
+            case Received(batch=batch) if batch.header.leg == Leg.TO_WORKER:
+                if any(isinstance(effect, Invoke) for effect in effects):
+                    self._note(EntryKind.OBEYED, batch.header.term)
         for effect in effects:
             if isinstance(effect, Stand) and bool(effect.term) != bool(self._term):
                 self._note(EntryKind.ELECTED if effect.term else EntryKind.DEPOSED, effect.term or self._term)

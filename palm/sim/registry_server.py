@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from palm.ports.host import Timer
 from palm.sim.etcd import values as v
 from palm.sim.etcd.member import Etcd
-from palm.sim.kernel import NANOSECONDS, Kernel, Timer
+from palm.sim.kernel import NANOSECONDS, Clock
 from palm.sim.network import Ends, Network, Pipe
 
 PLACE = "registry"
@@ -106,7 +107,7 @@ class RegistryServer:
     def __init__(self, network: Network, *, etcd: Etcd | None = None, answer_ns: int = 300_000) -> None:
         """`answer_ns`: how long etcd takes over one request."""
         self.network = network
-        self.kernel: Kernel = network.kernel
+        self.kernel: Clock = network.kernel
         self.etcd = etcd if etcd is not None else Etcd()
         self.is_up = True
         self.has_quorum = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Mapping
 
 from palm.errors import BadRequest, ScenarioError
 from palm.observe.ledger import Ledger
@@ -19,15 +19,17 @@ from palm.sim import sandbox
 from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
-from palm.sim.history import EntryKind, History
-from palm.sim.judge import judge, overall
+from palm.sim.history import EntryKind, History, Interval
+from palm.sim.judge import judge, judged_until, looked_at, overall
 from palm.sim.linearizable import Operation
 from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
-from palm.sim.scenario.expectations import Converged, Drained, Registered, Results
+from palm.sim.scenario.expectations import Converged
+from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.server_files import load_class
+from palm.sim.sim_stage import SimStage
 from palm.sim.steps import Script
 from palm.sim.store_load import StoreLoad
 
@@ -104,20 +106,21 @@ class _Run:
         self._build_network()
         self._build_servers()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
-        self._script = Script(scenario.script, self._cluster, zones, seed)
+        stage = SimStage(
+            self._cluster, lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
+        )
+        self._script = Script(scenario.script, stage, zones, seed)
         self._loads = [
             Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
-        self._script.cancel = lambda job: sum(load.cancel() for load in self._loads if load.job.id == job)
 
         self._stores = [
             StoreLoad(use, f"{use.id}-{number}", place, self._kernel, reads_only=number >= len(use.clients))
             for use in scenario.stores
             for number, place in enumerate((*use.clients, *use.readers))
         ]
-        looked_at = {check.job for check in scenario.expect.finally_ if isinstance(check, Results)}
         for load in self._loads:
-            load.results = [] if load.job.id in looked_at else None
+            load.results = [] if load.job.id in looked_at(scenario) else None
 
     def _build_network(self) -> None:
         network = self._cluster.world.network
@@ -137,7 +140,7 @@ class _Run:
                         places=block.places,
                         functions=block.served or (),
                         service=block.service,
-                        options=_options(name, block),
+                        options=options_of(name, block),
                         durable=block.memory == "durable",
                         port=block.port,
                         start_ns=block.start_ns,
@@ -160,12 +163,9 @@ class _Run:
         return self._result(time.perf_counter() - begin)
 
     def _start_clients(self) -> None:
-        """Jobs of one host share a client, but those that have several, or that start later."""
         clients: dict[tuple[str, str, int], list[Load]] = {}
         for load in self._loads:
-            job = load.job
-            name = f"client@{job.client}" + (f"/{load.name}" if job.clients > 1 or job.start_ns else "")
-            clients.setdefault((name, job.client, job.start_ns), []).append(load)
+            clients.setdefault(client_of(load.job, load.name), []).append(load)
         for (name, place, start_ns), loads in clients.items():
             start = partial(self._cluster.client, name, place, _starter(loads))
             if start_ns:
@@ -189,22 +189,13 @@ class _Run:
         kernel.run_until(self._is_over, clock.faults_until_ns)
         self._script.heal()
         kernel.run_until(self._is_over, clock.limit_ns)
-        calm = max((span.end for spans in self._script.intervals().values() for span in spans), default=0) + CALM
-        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, min(calm, kernel.now + CALM), self._judged_until())))
+        active = self._script.intervals()
+        judged = judged_until(self._scenario, active)
+        kernel.run(min(clock.limit_ns, max(kernel.now + TAIL, min(calm_at(active), kernel.now + CALM), judged)))
 
     def _is_over(self) -> bool:
         loads, stores = self._loads, self._stores
         return self._script.is_done and all(one.has_ended for one in loads) and all(one.has_ended for one in stores)
-
-    def _judged_until(self) -> int:
-        """When the last "eventually" can be told: from the end of its step, as long as it may take."""
-        last = 0
-        active = self._script.intervals()
-        for check in self._scenario.expect.eventually:
-            if isinstance(check, Registered | Drained | Converged) and check.within_ns is not None:
-                begin = active[check.after][-1].end if check.after in active else 0
-                last = max(last, begin + check.within_ns)
-        return last
 
     def _operations(self) -> dict[str, list[Operation]]:
         seen: dict[str, list[Operation]] = {}
@@ -245,6 +236,18 @@ class _Run:
         )
 
 
+def calm_at(active: Mapping[str, tuple[Interval, ...]]) -> int:
+    """When nobody has a reason left to be behind: some time after the last fault (ns)."""
+    return max((span.end for spans in active.values() for span in spans), default=0) + CALM
+
+
+def client_of(job: Job, part: str) -> tuple[str, str, int]:
+    """Name, host and start of the client that does a part of a job. Jobs of one host share a client, but those that
+    have several, or that start later."""
+    alone = job.clients > 1 or job.start_ns
+    return f"client@{job.client}" + (f"/{part}" if alone else ""), job.client, job.start_ns
+
+
 def _starter(loads: list[Load]) -> Callable[[ClientEngine, ClientInstrument], None]:
     def start(engine: ClientEngine, instrument: ClientInstrument) -> None:
         for load in loads:
@@ -253,7 +256,8 @@ def _starter(loads: list[Load]) -> Callable[[ClientEngine, ClientInstrument], No
     return start
 
 
-def _options(name: str, block: ServerBlock) -> dict[str, int]:
+def options_of(name: str, block: ServerBlock) -> dict[str, int]:
+    """The options of a server, checked. Raises ScenarioError."""
     known = ("max_in_flight", "max_payload_bytes")
     for option, value in block.options.items():
         if option not in known or not isinstance(value, int) or isinstance(value, bool):

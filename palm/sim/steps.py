@@ -4,22 +4,11 @@ touched."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Mapping
+from typing import Callable, Generic, Mapping, Sequence, TypeVar
 
-from palm.sim.cluster import Cluster, Instance
 from palm.sim.draws import Key
-from palm.sim.faults import (
-    Done,
-    crash_registry,
-    do_to_processes,
-    do_to_registry,
-    freeze_registry,
-    reset_links,
-    restart_registry,
-)
 from palm.sim.history import Entry, Interval, is_of
 from palm.sim.network import Rule
-from palm.sim.points import Points
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import (
     HalfOf,
@@ -36,15 +25,18 @@ from palm.sim.scenario.names import (
     TheRegistry,
 )
 from palm.sim.scenario.script import After, At, Step, When
+from palm.sim.stage import Actor, Done, Stage
+
+A = TypeVar("A", bound=Actor)
 
 
-class Script:
-    """Runs on the kernel of the cluster. `done` maps each step to when it was done, and `active` to when it bit."""
+class Script(Generic[A]):
+    """Runs on the clock of its stage. `done` maps each step to when it was done, and `active` to when it bit."""
 
-    def __init__(self, steps: tuple[Step, ...], cluster: Cluster, zones: Mapping[str, str], seed: int) -> None:
+    def __init__(self, steps: tuple[Step, ...], stage: Stage[A], zones: Mapping[str, str], seed: int) -> None:
         self._steps = steps
-        self._cluster = cluster
-        self._kernel = cluster.world.kernel
+        self._stage = stage
+        self._clock = stage.clock
         self._zones = zones
         self._seed = seed
         self._rules: dict[str, Rule] = {}
@@ -52,19 +44,15 @@ class Script:
         self._ended: dict[str, int] = {}
         self._touched: dict[str, int] = {}
         self._touching: dict[str, Callable[[], int]] = {}
-        self._subjects: dict[str, list[Instance]] = {}
+        self._subjects: dict[str, Sequence[A]] = {}
         self._counts: dict[str, int] = {}
-        self._frozen: dict[str, list[Instance]] = {}
         self._undo: dict[str, Callable[[], None]] = {}
-        self._points = Points(cluster)
-        self.cancel: Callable[[str], int] = lambda job: 0
-        """Cancels that job; how many of its messages had not ended."""
 
     def begin(self) -> None:
-        self._cluster.recorder.notice = self._heard
+        self._stage.recorder.notice = self._heard
         for step in self._steps:
             if isinstance(step.trigger, At):
-                self._kernel.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
+                self._clock.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
 
     @property
     def is_done(self) -> bool:
@@ -78,7 +66,7 @@ class Script:
 
     def intervals(self) -> dict[str, tuple[Interval, ...]]:
         """When each step's fault was active; a death lasts until the next life."""
-        now = self._kernel.now
+        now = self._clock.now
         return {
             step.id: (Interval(self._started[step.id], self._ended.get(step.id, now)),)
             for step in self._steps
@@ -106,16 +94,16 @@ class Script:
                 if count == trigger.nth:
                     subjects = [
                         instance
-                        for instance in self._cluster.instances.get(entry.server, [])
+                        for instance in self._stage.instances.get(entry.server, [])
                         if instance.name == entry.instance
                     ]
                     # Not from inside of user code or a node: after what runs now.
-                    self._started[step.id] = self._kernel.now
-                    self._kernel.call_soon(lambda step=step, subjects=subjects: self._do(step, subjects))  # type: ignore[misc]  # bound
+                    self._started[step.id] = self._clock.now
+                    self._clock.call_soon(lambda step=step, subjects=subjects: self._do(step, subjects))  # type: ignore[misc]  # bound
 
     def _heard(self, entry: Entry) -> None:
         self._notice(entry)
-        self._points.reached(entry)
+        self._stage.heard(entry)
 
     def _matches(self, trigger: When, entry: Entry) -> bool:
         if entry.kind.value != trigger.event:
@@ -130,66 +118,51 @@ class Script:
 
     # -- actions ------------------------------------------------------------------------------------------------------
 
-    def _do(self, step: Step, subjects: list[Instance]) -> None:
-        now = self._kernel.now
+    def _do(self, step: Step, subjects: Sequence[A]) -> None:
+        now = self._clock.now
         self._started[step.id] = now
         action = step.action
         match action:
-            case actions.Crash(who=TheRegistry(leader=True)):
-                self._follow(step, do_to_registry(actions.ChangeLeader(), self._cluster))
-            case actions.Crash(who=TheRegistry()):
-                self._follow(step, crash_registry(self._cluster))
+            case actions.Crash(who=TheRegistry()) | actions.Freeze(who=TheRegistry()):
+                self._follow(step, self._stage.act(step.id, action, []))
             case actions.Restart(who=TheRegistry()):
-                self._follow(step, restart_registry(self._cluster))
+                self._follow(step, self._stage.act(step.id, action, []))
                 self._end_crash_of_registry()
-            case actions.Freeze(who=TheRegistry()):
-                self._follow(step, freeze_registry(self._cluster, step.id, action.for_ns))
             case actions.Heal():
                 self._heal_links(step, action)
             case actions.Crash():
                 who = self._who(step, action.who, subjects)
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up)
                 for instance in who:
-                    self._cluster.crash(instance)
+                    self._stage.crash(instance)
             case actions.Drain():
                 who = self._who(step, action.who, subjects)
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up and not instance.leaves)
                 for instance in who:
-                    self._cluster.drain(instance)
+                    self._stage.drain(instance)
             case actions.Cancel():
-                self._touched[step.id] = self.cancel(action.job)
+                self._touching[step.id] = self._stage.cancel(action.job)
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:
-                    self._cluster.crash(instance)
-                    self._cluster.start(instance)
+                    self._stage.crash(instance)
+                    self._stage.start(instance)
                 self._touched[step.id] = len(who)
                 self._end_deaths(step, who)
             case actions.Freeze():
                 self._freeze(step, self._who(step, action.who, subjects), action.for_ns)
+            case _ if isinstance(action, actions.OnLink):
+                rule = self._rules[step.id] = self._stage.lay(action.link, action.rule(), step.id)
+                self._lasts(step, action.for_ns, partial(self._stage.lift, rule))
             case _ if isinstance(action, actions.OnProcesses):
-                self._follow(step, do_to_processes(action, self._who(step, action.who, subjects), self._cluster))
-            case _ if isinstance(action, actions.OnRegistry):
-                self._follow(step, do_to_registry(action, self._cluster))
-            case actions.Reset():
-                self._follow(step, reset_links(action, self._cluster))
-            case actions.Point():
-                self._points.arm(step.id, action)
-                touched = self._points.touched
-                undo = partial(self._points.disarm, step.id)
-                self._follow(step, Done(touched=lambda: touched[step.id], undo=undo, for_ns=action.for_ns))
-            case actions.Scale():
-                self._touched[step.id] = self._cluster.scale(action.server, action.to)
+                self._follow(step, self._stage.act(step.id, action, self._who(step, action.who, subjects)))
             case _:
-                assert isinstance(action, actions.OnLink), action
-                network = self._cluster.world.network
-                rule = self._rules[step.id] = network.lay(action.link, action.rule(), step.id)
-                self._lasts(step, action.for_ns, lambda: network.lift(rule) if rule.active else None)
+                self._follow(step, self._stage.act(step.id, action, []))
         if not action.lasts:
             self._ended[step.id] = now
         for other in self._steps:
             if isinstance(other.trigger, After) and other.trigger.step == step.id:
-                self._kernel.call_at(now + other.trigger.plus_ns, lambda other=other: self._do(other, []))  # type: ignore[misc]  # bound
+                self._clock.call_at(now + other.trigger.plus_ns, lambda other=other: self._do(other, []))  # type: ignore[misc]  # bound
 
     def _follow(self, step: Step, done: Done) -> None:
         """Keep in mind how it ends, and whom to ask what it touched."""
@@ -201,18 +174,18 @@ class Script:
         for step in self._steps:
             is_crash = isinstance(step.action, actions.Crash) and isinstance(step.action.who, TheRegistry)
             if is_crash and step.id in self._started:
-                self._ended.setdefault(step.id, self._kernel.now)
+                self._ended.setdefault(step.id, self._clock.now)
 
     def _lasts(self, step: Step, duration: int | None, undo: Callable[[], None]) -> None:
         self._undo[step.id] = undo
         if duration is not None:
-            self._kernel.call_at(self._kernel.now + duration, lambda: self._end(step.id))
+            self._clock.call_at(self._clock.now + duration, lambda: self._end(step.id))
 
     def _end(self, step: str) -> None:
         undo = self._undo.pop(step, None)
         if undo is not None:
             undo()
-            self._ended[step] = self._kernel.now
+            self._ended[step] = self._clock.now
 
     def _heal_links(self, step: Step, action: actions.Heal) -> None:
         healed = [
@@ -226,48 +199,46 @@ class Script:
             self._end(other_id)
         self._touched[step.id] = len(healed)
 
-    def _freeze(self, step: Step, who: list[Instance], duration: int) -> None:
-        hosts = [instance.host for instance in who if instance.host is not None and instance.is_up]
+    def _freeze(self, step: Step, who: Sequence[A], duration: int) -> None:
         self._subjects[step.id] = who
-        self._touched[step.id] = len(hosts)
-        for host in hosts:
-            host.freeze()
+        thaws = [self._stage.freeze(instance) for instance in who if instance.is_up]
+        self._touched[step.id] = len(thaws)
 
         def thaw() -> None:
-            for host in hosts:
-                host.thaw()
+            for go_on in thaws:
+                go_on()
 
         self._lasts(step, duration, thaw)
 
-    def _end_deaths(self, restart: Step, who: list[Instance]) -> None:
+    def _end_deaths(self, restart: Step, who: Sequence[A]) -> None:
         """A crash is active until the restart of all that it killed."""
         for step in self._steps:
             lasts = isinstance(step.action, actions.Crash) and step.id in self._started and step.id not in self._ended
             if lasts and all(instance in who or instance.is_up for instance in self._subjects.get(step.id, [])):
-                self._ended[step.id] = self._kernel.now
+                self._ended[step.id] = self._clock.now
 
     # -- targets ------------------------------------------------------------------------------------------------------
 
-    def _who(self, step: Step, target: Target, subjects: list[Instance]) -> list[Instance]:
-        everybody = [instance for group in self._cluster.instances.values() for instance in group]
+    def _who(self, step: Step, target: Target, subjects: Sequence[A]) -> Sequence[A]:
+        everybody = [instance for group in self._stage.instances.values() for instance in group]
         match target:
             case Subject():
                 who = subjects
             case SameAs():
                 who = self._subjects.get(target.step, [])
-            case Servers() | Named() if self._server_of(target) in self._cluster.instances:
-                who = self._cluster.instances[self._server_of(target)]
+            case Servers() | Named() if self._server_of(target) in self._stage.instances:
+                who = self._stage.instances[self._server_of(target)]
             case InstanceOf():
-                who = [self._cluster.instances[target.server][target.index]]
+                who = [self._stage.instances[target.server][target.index]]
             case OnHost() | Named():
                 place = target.host if isinstance(target, OnHost) else target.name
                 who = [instance for instance in everybody if instance.place == place]
             case InZone():
                 who = [instance for instance in everybody if self._zones.get(instance.place) == target.zone]
             case OneOf():
-                who = self._some(step, [i for i in self._cluster.instances[target.server] if i.is_up], 1)
+                who = self._some(step, [i for i in self._stage.instances[target.server] if i.is_up], 1)
             case LeaderOf():
-                who = self._cluster.leader(target.server)
+                who = self._stage.leader(target.server)
             case HalfOf():
                 who = self._half(step, target.of)
             case _:
@@ -279,15 +250,15 @@ class Script:
     def _server_of(target: Servers | Named) -> str:
         return target.server if isinstance(target, Servers) else target.name
 
-    def _half(self, step: Step, of: str) -> list[Instance]:
+    def _half(self, step: Step, of: str) -> Sequence[A]:
         if of == "hosts":
             places = list(self._zones)
             chosen = self._key(step).random(0).sample(places, max(1, len(places) // 2))
-            return [i for group in self._cluster.instances.values() for i in group if i.place in chosen]
-        living = [instance for instance in self._cluster.instances[of] if instance.is_up]
+            return [i for group in self._stage.instances.values() for i in group if i.place in chosen]
+        living = [instance for instance in self._stage.instances[of] if instance.is_up]
         return self._some(step, living, max(1, len(living) // 2))
 
-    def _some(self, step: Step, among: list[Instance], count: int) -> list[Instance]:
+    def _some(self, step: Step, among: Sequence[A], count: int) -> Sequence[A]:
         return self._key(step).random(0).sample(among, min(count, len(among)))
 
     def _key(self, step: Step) -> Key:

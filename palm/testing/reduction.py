@@ -73,7 +73,8 @@ def _check(
         left, right = called(called(a, b), c), called(a, called(b, c))
         assert left == right, (
             f"{name} is not associative: {name}({name}({a!r}, {b!r}), {c!r}) = {left!r}, "
-            f"but {name}({a!r}, {name}({b!r}, {c!r})) = {right!r}"
+            f"but {name}({a!r}, {name}({b!r}, {c!r})) = {right!r} "
+            "(let payloads hold what can be combined in any steps, as a sum and a count do for a mean)"
         )
 
     try:

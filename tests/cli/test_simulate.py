@@ -115,6 +115,36 @@ def test_seeds_from_a_commit_are_other_seeds(small: Path, capsys: pytest.Capture
     assert runs[0] == runs[1] and len(runs[0]) == 2 and min(runs[0]) > 1000
 
 
+def test_a_scenario_runs_on_real_processes(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--compare` shows the verdict of both worlds for each check, and by how much each figure differs."""
+    assert main(["simulate", str(small), "--compare", "--scale", "0.5"]) == 0
+    said = capsys.readouterr().out
+    assert "small, seed 1: simulated holds, real holds" in said
+    assert "same  exactly-once" in said and "simulated: main: 100 sent, each delivered once" in said
+    assert "main: in flight p99" in said and "simulator is off by" in said
+
+
+def test_what_only_the_simulator_sees_is_refused_for_real(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A trace of frames exists in the simulator alone; the error says what to do."""
+    assert main(["simulate", str(small), "--world", "real", "--trace", str(small) + ".trace"]) == 3
+    assert "--trace shows what only the simulator sees" in capsys.readouterr().err
+
+
+def test_scale_is_for_the_real_world(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A smaller run in the simulator would be another run than the seed's."""
+    assert main(["simulate", str(small), "--scale", "0.5"]) == 3
+    assert "--world real" in capsys.readouterr().err
+
+
+def test_without_an_etcd_the_real_world_says_what_to_install(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out is in the error."""
+    monkeypatch.setenv("PATH", str(small.parent))
+    assert main(["simulate", str(small), "--world", "real"]) == 3
+    assert "no `etcd` on PATH" in capsys.readouterr().err
+
+
 CRASH = """script:
   - {id: slow, at: 1s, do: slow, link: "edge <-> one", by: 2ms, for: 1s}
   - {id: kill, at: 2s, do: crash, who: "clean[0]"}
@@ -136,7 +166,7 @@ def test_a_broken_sweep_ends_with_the_smallest_scenario_that_breaks(
     assert main(["simulate", str(small), "--seeds", "1..3", "--jobs", "1"]) == 1
     shown = capsys.readouterr().out
     assert "shrunk  2 faults to 1, 200 messages to 1, 1 processes to 1" in shown
-    assert "BROKEN  never crashed: seen 1 times" in shown and "nearest without kill it passes" in shown
+    assert "BROKEN  never crashed: seen 1 times" in shown and "nearest passing run: without kill; " in shown
     [found] = (small.parent / "found").iterdir()
     assert found.name.startswith("never-crashed-") and f"replay  palm simulate {found}" in shown
     assert main(["simulate", str(found)]) == 1

@@ -110,6 +110,8 @@ def a_large_value_comes_back_whole_and_one_over_the_limit_is_refused(client: Cli
         store.get("k" * 600)
     with pytest.raises(StoreRefused, match="is empty"):
         store.get("")
+    with pytest.raises(TypeError, match="is bytes, text .str. is needed: decode it"):
+        store.set(b"value", key=b"k")  # type: ignore[arg-type]  # the point
     with pytest.raises(TypeError, match="is str, bytes are needed: encode it"):
         store.set("text", "a")  # type: ignore[arg-type]  # the mistake under test
     assert store.list() == ["whole"]

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.conformance
 
 
 class World(Protocol):
-    """Two instances of each kind, the first server of `crews`, and a client."""
+    """Two instances of each kind, one of the other servers of `crews`, and a client."""
 
     client: Client
 
@@ -69,6 +69,7 @@ class Real:
 def simulated() -> Iterator[World]:
     with Simulation(seed=3) as simulation:
         simulation.serve(crews.Front, name="front")
+        simulation.serve(crews.Led, name="led")
         for kind, made in zip(KINDS, CREWS, strict=True):
             simulation.serve(made, name=kind, instances=3)
             simulation.crash(f"{kind}[2]")
@@ -79,7 +80,7 @@ def simulated() -> Iterator[World]:
 @contextmanager
 def real() -> Iterator[World]:
     with cluster() as started:
-        names = ["Front", *(kind.capitalize() for kind in KINDS for _ in range(2))]
+        names = ["Front", "Led", *(kind.capitalize() for kind in KINDS for _ in range(2))]
         for running in [started.start("run", f"{crews.__file__}:{name}") for name in names]:
             running.wait_for("serves at")
         with Client(started.endpoint, timeout=60) as client:
@@ -95,6 +96,13 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 def workers(result: bytes) -> set[bytes]:
     return set(result.partition(b"|")[2].split(b","))
+
+
+def test_who_leads_is_told_so_with_its_term(world: World) -> None:
+    """Once, and with the term that everybody else sees."""
+    assert world.client.call("led.terms", b"") != b""
+    [led] = [one for one in world.client.instances() if one.server == "led"]
+    assert led.term and world.client.call("led.terms", b"") == b"%d" % led.term
 
 
 @pytest.mark.parametrize("kind", KINDS)

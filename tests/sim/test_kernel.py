@@ -263,3 +263,16 @@ def test_the_trace_hashes_what_where_when_and_its_fate() -> None:
 def test_cancelled_is_no_exception() -> None:
     """User code that catches every Exception cannot keep a task alive."""
     assert not issubclass(Cancelled, Exception)
+
+
+def test_a_moment_that_never_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something that asks to be called again at once, for ever, would hang the run without a word."""
+    monkeypatch.setattr("palm.sim.kernel.STUCK_AT", 1000)
+    kernel = Kernel(0)
+
+    def again() -> None:
+        kernel.call_at(kernel.now, again)
+
+    kernel.call_at(5, again)
+    with pytest.raises(HarnessError, match="at 5 ns: 1000 callbacks, and time stands still: .*again"):
+        kernel.run()

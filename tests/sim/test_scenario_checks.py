@@ -23,6 +23,7 @@ from palm.sim.checkers import (
     must_bite,
     never,
     no_orphans,
+    one_holder,
     registered,
     sometimes,
 )
@@ -224,6 +225,23 @@ def test_registered_is_inconclusive_where_the_run_ends_too_early():
     """What would have come later, nobody knows."""
     run = history([instance(1, REGISTERED, 0, "a")], end_ns=4)
     assert registered(run, sizes={"count": 2}, within_ns=5, after=None).verdict is INCONCLUSIVE
+
+
+def test_a_fenced_role_has_no_worker_who_goes_back_to_an_earlier_leader():
+    """Each worker by itself: one may hear of the new leader later than another."""
+
+    def obeyed(*orders: tuple[int, str, str]) -> History:
+        led = Entry(at=0, kind=EntryKind.LED, server="s", instance="s[0]", detail="4")
+        return history(
+            [led] + [Entry(at=at, kind=EntryKind.OBEYED, server="s", instance=who, detail=t) for at, who, t in orders]
+        )
+
+    good = obeyed((1, "s[1]", "4"), (2, "s[1]", "9"), (3, "s[2]", "4"), (4, "s[2]", "9"))
+    assert one_holder(good, server="s", fenced=True).verdict is Verdict.HOLDS
+    bad = obeyed((1, "s[1]", "9"), (2, "s[1]", "4"))
+    assert one_holder(bad, server="s").verdict is Verdict.HOLDS
+    found = one_holder(bad, server="s", fenced=True)
+    assert found.verdict is Verdict.BROKEN and "s[1] obeyed a leader of term 4" in found.why
 
 
 def test_orphans_need_somebody_who_looked():

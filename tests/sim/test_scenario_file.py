@@ -282,7 +282,7 @@ MISTAKES = [
     ("name: small", "name: small\nchaos: {}", "x.yaml:3: chaos: chaos needs the key 'mix': a mapping from actions to weights"),
     ("    who: that", "    who: that\n    memory: kept", "x.yaml:33: script[1].memory: expected what is left of its memory, found 'kept' (kept is not supported by this version)"),
     ("instances: 3", "instances: 3\n      workers: 4", "x.yaml:15: world.servers.count.workers: workers is not supported by this version"),
-    ("name: small", "name: small\nruns: {worlds: [real]}", "x.yaml:3: runs.worlds[0]: expected a world, found 'real' (real is not supported by this version)"),
+    ("name: small", "name: small\nruns: {worlds: [moon]}", "x.yaml:3: runs.worlds[0]: expected a world, found 'moon' (there are sim, real)"),
     ('between: "* <-> *"', '{between: "* <-> *", queue: 1MiB}', "x.yaml:17: links[0].queue: a queue is what waits for a link's rate: give the link a rate too"),
     ('link: "one -> two"', 'link: "one -> registry.leader"', "x.yaml:27: script[0].link: expected a link such as one -> two or zone:a <-> registry, found 'one -> registry.leader' (registry.leader is not supported by this version"),
     ("route: [clean.line, count.words]", "route: [clean.line, [[count.words]]]", "x.yaml:21: load[0].route: a fork of a route has 2 to 64 branches, this one has 1"),

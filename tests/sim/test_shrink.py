@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palm.core import client
-from palm.errors import ScenarioError
+from palm.errors import HarnessError, ScenarioError
 from palm.sim.history import Entry, EntryKind
 from palm.sim.scenario.document import quoted, read, said, write
 from palm.sim.scenario.scenario import load, parse
@@ -23,6 +23,7 @@ from palm.sim.shrink.nearest import in_words
 from palm.sim.shrink.script import faults, tied, untied, with_only
 from palm.sim.simulation import run
 from palm.sim.verdict import Verdict
+from tests.scenarios.test_twins import TWINS, Twin
 from tests.support.twin import twin
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +158,7 @@ def test_a_fault_is_set_free_of_another_and_tied_to_it_at_the_same_moment() -> N
 def test_every_way_to_become_smaller_comes_to_an_end(path: Path, random) -> None:
     """Wherever a search goes on from, what is left is never what it was, and in the end nothing is."""
     ways = (smaller.fewer_messages, smaller.fewer_nodes, smaller.plainer, smaller.earlier_events, smaller.rounder)
+    ways += (smaller.shorter,)
     tree = read(path.read_text(), str(path))
     seen = {write(tree)}
     for _ in range(10_000):
@@ -256,6 +258,32 @@ def test_a_world_too_small_for_its_load_is_no_smaller_failure() -> None:
     assert run(parse(write(with_only(tree, [])), file), 1).verdict is Verdict.HOLDS
 
 
+def test_what_does_not_break_again_is_no_finding(tmp_path: Path) -> None:
+    """It says so, and how to find out why, and writes nothing."""
+    (tmp_path / "twelve.yaml").write_text(TWELVE)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    with twin(client, SENT_AGAIN, ONLY_ONCE):
+        broken = run(load(tmp_path / "twelve.yaml"), 5)
+    with pytest.raises(HarnessError, match="exactly-once of main of seed 5 does not break again: .*--guard"):
+        find(tmp_path / "twelve.yaml", broken, jobs=1, seconds=60)
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_check_of_the_users_own_that_falls_over_fails_its_run_and_not_the_search(tmp_path: Path) -> None:
+    """One that looks for a step keeps that step: without it, it cannot judge."""
+    (tmp_path / "checks.py").write_text(
+        "def jumped(history):\n    return 'it did' if history.active['jump'] else ''\n"
+    )
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    text = FEW.replace("{check: goodput, job: main, least: 45/s}", "{check: custom, run: 'checks.py:jumped'}")
+    text, file = text.replace("count: 200", "count: 20"), str(tmp_path / "few.yaml")
+    with Runs(file, 1, Target("custom", "jumped")) as runs:
+        shrunk = shrink(text, file, runs)
+    assert shrunk is not None and faults(read(shrunk.text, file)) == ["jump"]
+    with pytest.raises(HarnessError, match=r"check jumped raised KeyError: 'jump' \(.*checks.py:2\)"):
+        run(parse(write(with_only(read(shrunk.text, file), [])), file), 1)
+
+
 def test_two_processes_find_what_one_finds() -> None:
     """Which candidate is first does not depend on which is done first."""
     path = ROOT / "scenarios" / "registered" / "worker-crash.yaml"
@@ -273,3 +301,19 @@ def test_a_found_file_of_another_format_is_refused_with_the_way_out() -> None:
     text = "palm: scenario/1\nfound: {format: 0, whatever: else}\nscrpt: []\n"
     with pytest.raises(ScenarioError, match="expected format 1, found the number 0 .*shrink its scenario again"):
         parse(text, "found.yaml")
+
+
+MENDED = ["network/one-way-cut", "registry/disk-full", "butterfly/clocks", "pressure/slow-sink"]
+
+
+@pytest.mark.parametrize("broken", [one for one in TWINS if one.scenario in MENDED], ids=lambda one: one.scenario)
+def test_what_is_found_in_a_broken_twin_holds_once_that_is_mended(broken: Twin, tmp_path: Path) -> None:
+    """The search ends with the bug, and not with a scenario that asks for what nobody can do; it is small, too."""
+    file = ROOT / "scenarios" / f"{broken.scenario}.yaml"
+    seed = load(file).runs.seeds.pinned[0]
+    target = Target(broken.check, {"registered": "count", "one-holder": "primes"}.get(broken.check, "main"))
+    with twin(broken.module, broken.line, broken.instead), Runs(str(file), seed, target, seconds=600) as runs:
+        shrunk = shrink(file.read_text(), str(file), runs)
+    assert shrunk is not None and not shrunk.spent
+    assert shrunk.after.faults <= 2 and shrunk.after.processes <= 2 and shrunk.after.messages <= 65
+    assert run(parse(shrunk.text, str(file)), seed).verdict is Verdict.HOLDS

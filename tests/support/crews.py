@@ -24,6 +24,19 @@ class Front(RegisteredServer):
         return payload
 
 
+class Led(ButterflyServer):
+    """Alone, it leads and works."""
+
+    def __init__(self):
+        self.heard = []
+
+    def on_term(self, term):
+        self.heard.append(b"%d" % term)
+
+    def terms(self, payload):
+        return b" ".join(self.heard)
+
+
 class Wings(ButterflyServer):
     def who(self, payload):
         return work(payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, cast
 
 from palm.core.message import Frame, JobId
-from palm.sim.cluster import Cluster
+from palm.sim.cluster import Cluster, Instance
 from palm.sim.network import Pipe
 from palm.sim.steps import Script
 
@@ -50,7 +50,7 @@ class Film:
     def missed(self, pipe: Pipe[Any], now: int) -> None:
         self._missed[pipe.name, now] = None
 
-    def finish(self, cluster: Cluster, script: Script) -> None:
+    def finish(self, cluster: Cluster, script: Script[Instance]) -> None:
         self.jobs = dict(cluster.recorder.jobs)
         self.subjects = script.subjects()
 

@@ -15,6 +15,7 @@ from palm.sim.scenario.distributions import check_quantiles
 from palm.sim.scenario.files import find_at
 from palm.sim.scenario.forms import (
     DURATION,
+    FLAG,
     NAME,
     RATE,
     TEXT,
@@ -153,11 +154,14 @@ class NoOrphans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneHolder:
-    """Whoever acts as the server's leader was elected last: of two that think they are it, only one does anything."""
+    """Whoever acts as the server's leader was elected last: of two that think they are it, only one does anything.
+
+    `fenced`: and no worker takes orders of an earlier leader once it has taken those of a later one."""
 
     name: ClassVar[str] = "one-holder"
     phases: ClassVar[tuple[Phase, ...]] = ("always", "finally")
     server: Annotated[str, Key("server", NAME)]
+    fenced: Annotated[bool, Key("fenced", FLAG)] = False
     line: int = 0
 
 

@@ -46,7 +46,7 @@ class Seeds:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
     seeds: Annotated[Seeds, Key("seeds", block_of(Seeds, "seeds"))] = Seeds()
-    worlds: Annotated[tuple[str, ...], Key("worlds", list_of(one_of("a world", ["sim"], ["real"]), least=1))] = ("sim",)
+    worlds: Annotated[tuple[str, ...], Key("worlds", list_of(one_of("a world", ["sim", "real"]), least=1))] = ("sim",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from palm.sim.shrink.candidates import OF_JOBS, OF_SERVERS, Candidate, Moment, R
 from palm.sim.shrink.ddmin import fewest
 from palm.sim.shrink.script import faults, id_of, mended_by, on_event, steps_of, tied, untied, with_only, without_faults
 
+CUSTOM = "custom"
+"""A check of the user's own may ask for what only a longer fault leaves room for: there, times are not cut short."""
 NEAR = 3
 """Kinds of events that are tried as the trigger of a step: those that happened last before it."""
 _FEWER_AT_FIRST = 3
@@ -53,13 +55,15 @@ class Shrunk:
         return [f"- {flow(step)}" for step in steps_of(read(self.text, "the shrunk scenario"))]
 
     def neighbours(self) -> Iterator[tuple[str, str]]:
-        """What is one fault smaller, each with its text; where there is no fault, what was last seen to pass."""
+        """What is one fault smaller, each with how it differs; where there is no fault, what was last seen to pass."""
         tree = untied(read(self.text, "the shrunk scenario"), self.sight.started)
         ids = faults(tree)
         for left_out in ids:
             yield f"without {left_out}", write(with_only(tree, [one for one in ids if one != left_out]))
         if not ids and self.last_passed is not None:
-            yield "the last one that passed", self.last_passed
+            ours = self.text.splitlines()
+            other = [line.strip() for line in self.last_passed.splitlines() if line not in ours]
+            yield f"with {other[0]}" if other else "with less", self.last_passed
 
 
 def shrink(text: str, file: str, runs: Runs, say: Callable[[str], None] = lambda line: None) -> Shrunk | None:
@@ -120,6 +124,8 @@ class _Search:
             self._to_events("after")
             self._while_taken(smaller.earlier_events)
             self._while_taken(smaller.rounder)
+            if self._runs.target.check != CUSTOM:
+                self._while_taken(smaller.shorter)
             if write(self.tree) == size:
                 break
 

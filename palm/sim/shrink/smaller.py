@@ -143,7 +143,7 @@ def earlier_events(tree: Tree) -> Iterator[Tree]:
 
 
 def rounder(tree: Tree) -> Iterator[Tree]:
-    """Times that are rounder or shorter: all of them at once, then each."""
+    """Times with fewer digits: all of them at once, then each."""
     steps = steps_of(tree)
     times: dict[Path, int] = {
         (index, *path): _time(step, path) for index, step in enumerate(steps) for path in _times(step)
@@ -155,8 +155,16 @@ def rounder(tree: Tree) -> Iterator[Tree]:
     if together is not tree:
         yield together
     for spot, time in times.items():
-        for value in [*(() if spot[-1] == "at" else _shorter(time)), *_round(time)]:
+        for value in _round(time):
             yield changed(tree, ("script", *spot), show_duration(value))
+
+
+def shorter(tree: Tree) -> Iterator[Tree]:
+    """Faults, and waits for another step, that last for a part of their time."""
+    for index, step in enumerate(steps_of(tree)):
+        for path in _times(step):
+            for value in () if path == ("at",) else _shorter(_time(step, path)):
+                yield changed(tree, ("script", index, *path), show_duration(value))
 
 
 def _times(step: Step) -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,397 @@
+"""One process of a real run: a server's instance, or the client of a host with all its jobs.
+
+`python -m palm.testing.real.process` is told by its first argument, a JSON object, what it is; it reads the scenario by
+itself, says that it is ready, and begins when the director says so. Everything else goes over the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import importlib.util
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any, Callable, Coroutine
+
+from palm.core.message import Peer
+from palm.errors import NameTaken, PalmError, RegistryError, ScenarioError, StartFailed
+from palm.net.etcd.settings import EtcdSettings
+from palm.net.registry import EtcdRegistry
+from palm.net.transport import TransportSettings, ZmqTransport
+from palm.net.world import NetWorld
+from palm.runtime.engine import ClientEngine
+from palm.runtime.functions import functions_of, hooks_of, listed_by_default
+from palm.runtime.hooks import lifecycle_of
+from palm.runtime.inside import Inside, bind
+from palm.runtime.portal import World as ClientWorld
+from palm.runtime.serving import Serving, ServingSettings
+from palm.runtime.traits import traits_of
+from palm.sim.cluster import START_AGAIN, held_by_client, held_by_instance, open_jobs
+from palm.sim.judge import looked_at
+from palm.sim.loads import Load
+from palm.sim.network import Network, Rule
+from palm.sim.recorder import ClientInstrument, ServerInstrument
+from palm.sim.registry_server import PLACE as REGISTRY
+from palm.sim.scenario.actions import OnLink
+from palm.sim.scenario.load import Job
+from palm.sim.scenario.scenario import Scenario
+from palm.sim.scenario.world import ServerBlock
+from palm.sim.simulation import client_of, options_of
+from palm.testing.real.channel import Channel
+from palm.testing.real.clock import RealClock
+from palm.testing.real.host import RealHost
+from palm.testing.real.outbox import FLUSH_S, Outbox, read, written
+from palm.testing.real.scale import prepared
+from palm.testing.real.shim import ShimRegistry, ShimTransport
+
+SWITCH_INTERVAL_S = 1e-4
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a process is: `server` and `index`, or neither for a client. `life` counts its restarts."""
+
+    file: str
+    scale: float
+    seed: int
+    fd: int
+    parent: int
+    peers: list[str]
+    """Of a server, one; of a host's clients, one for each: `client_of` names them, in the order of the file."""
+    place: str
+    etcd: list[str]
+    server: str = ""
+    index: int = 0
+    life: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}[{self.index}]" if self.server else f"client@{self.place}"
+
+
+class Process:
+    """What servers and clients have in common: clock, network, ledger, and obedience."""
+
+    def __init__(self, orders: Orders, scenario: Scenario, channel: Channel) -> None:
+        self.orders = orders
+        self.scenario = scenario
+        self.channel = channel
+        self.clock = RealClock(orders.seed)
+        self.outbox = Outbox(self.clock, channel)
+        self.network = Network(self.clock)
+        for name, host in scenario.world.hosts.items():
+            self.network.add_host(name, host.zone or "")
+        self.network.add_host(REGISTRY)
+        for link in scenario.links:
+            self.network.link(link.between, link.link())
+        self.rules: dict[str, Rule] = {}
+        self.places: dict[Peer, str] = {}
+        self.registries: list[ShimRegistry] = []
+        self.settings = EtcdSettings(endpoints=tuple(orders.etcd))
+
+    def host(self, peer: Peer, *, name: str = "", port: int = 0) -> RealHost:
+        """`name`: of one of several clients. `port`: where a server listens; 0, on one of its own."""
+        orders = self.orders
+        name = name or orders.name
+        block = self.scenario.world.servers.get(orders.server)
+        registry = ShimRegistry(EtcdRegistry(self.settings), self.network, name, orders.place)
+        self.registries.append(registry)
+        transport = ZmqTransport(peer, TransportSettings(bind_host="127.0.0.1", bind_port=port))
+        host = RealHost(
+            orders.place,
+            ShimTransport(transport, self.network, f"{name}/{orders.life}", orders.place, self.places),
+            registry,
+            seed=orders.seed,
+            label=f"{name}/{orders.life}",
+            **({} if block is None else {"service": block.service}),
+        )
+        host.failed.add_done_callback(lambda failed: self.say_failed(failed.result()))
+        return host
+
+    def say_failed(self, bug: BaseException) -> None:
+        """An error of PALM's own: the run is worth nothing any more."""
+        self.channel.say(failed=f"{self.orders.name}: {type(bug).__name__}: {bug}")
+
+    def obey(self, word: str, what: Any) -> None:
+        """One word of the director's."""
+        match word:
+            case "places":
+                self.places.update(what)
+            case "lay":
+                step = next(step for step in self.scenario.script if step.id == what)
+                assert isinstance(step.action, OnLink), "the director lays rules for such steps only"
+                self.rules[what] = self.network.lay(step.action.link, step.action.rule(), what)
+            case "lift":
+                self.network.lift(self.rules[what])
+
+    async def serve(self, obey: Callable[[str, Any], None], begin: Coroutine[Any, Any, None]) -> None:
+        """Say that all is ready, begin when told to, and obey until the director is gone."""
+        flusher = asyncio.create_task(self._flush())
+        task: asyncio.Task[None] | None = None
+        self.channel.say(ready=True)
+        async for words in self.channel:
+            for word, what in words.items():
+                if word == "go":
+                    self.clock.start_ns = what
+                    task = asyncio.create_task(begin)
+                    task.add_done_callback(self._begun)
+                else:
+                    obey(word, what)
+        flusher.cancel()
+
+    def _begun(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.say_failed(error)
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            self.flush()
+
+    def flush(self) -> None:
+        self.outbox.flush(self.rules, sum(registry.failures for registry in self.registries))
+
+
+# -- a server ---------------------------------------------------------------------------------------------------------
+
+
+class ServerProcess:
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        orders = process.orders
+        self._block = process.scenario.world.servers[orders.server]
+        self._make = _class_of(self._block)
+        self._serving: Serving | None = None
+        self._leaves: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        await self._process.serve(self._obey, self._begin())
+
+    async def _begin(self) -> None:
+        process, block = self._process, self._block
+        orders = process.orders
+        if orders.life == 0:
+            await asyncio.sleep(block.start_ns / 1e9)
+        server = self._make()
+        traits = traits_of(server)
+        lease = process.scenario.world.registry.lease
+        listed = block.served or listed_by_default(server)
+        options: dict[str, Any] = {**options_of(orders.server, block)}
+        host = process.host(Peer(orders.peers[0]), port=0 if block.port is None else block.port + orders.index)
+        inside = Inside(self._nested)
+        serving = self._serving = Serving(
+            host,
+            orders.server,
+            functions_of(server, listed),
+            ServingSettings(
+                lease_ttl_s=lease.ttl_ns // 1_000_000_000,
+                renew=lease.renew_ns,
+                kind=traits.kind,
+                join=traits.join,
+                consume=traits.consume,
+                scatter=traits.scatter,
+                outputs=traits.outputs,
+                reducing=traits.reducing,
+                pid=os.getpid(),
+                **options,
+            ),
+            instrument=ServerInstrument(process.outbox, orders.server, orders.name, orders.peers[0]),
+            lifecycle=lifecycle_of(server),
+            hooks=hooks_of(server),
+            on_retire=self._leave,
+            inside=inside,
+        )
+        bind(server, inside)
+        try:
+            await serving.start()
+        except RegistryError as error:
+            # A supervisor would start it again; the director does.
+            await self._end("again", str(error))
+        except (NameTaken, StartFailed) as error:
+            await self._end("refused", str(error))
+
+    def _nested(self, name: str) -> ClientWorld:
+        self._process.channel.say(nested=self._process.orders.server)
+        return NetWorld(self._process.settings, cluster="palm", name=name, log=lambda text: None)
+
+    def _obey(self, word: str, what: Any) -> None:
+        match word:
+            case "drain":
+                self._leave()
+            case "held":
+                still_open = {read(job) for job in what}
+                name, serving = self._process.orders.name, self._serving
+                held = [] if serving is None else held_by_instance(name, serving, still_open)
+                self._process.channel.say(held=held)
+            case _:
+                self._process.obey(word, what)
+
+    def _leave(self) -> None:
+        if self._leaves is None:
+            self._leaves = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        self._process.channel.say(leaves=True)
+        while self._serving is None or not (
+            self._serving.registration is not None and self._serving.registration.registrations
+        ):
+            await asyncio.sleep(0.05)  # told to stop while it starts: it does so when it serves
+        await self._serving.drain()
+        await self._serving.aclose()
+        await self._end("stopped", True)
+
+    async def _end(self, word: str, what: object) -> None:
+        self._process.flush()
+        self._process.channel.say(**{word: what})
+        await self._process.channel.flush()
+        os._exit(0)
+
+
+def _class_of(block: ServerBlock) -> Callable[[], object]:
+    """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
+    name = f"palm_scenario_{block.run.file.stem}"
+    spec = importlib.util.spec_from_file_location(name, block.run.file)
+    assert spec is not None and spec.loader is not None, "the loader has found the file"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is shown as one error
+        raise ScenarioError(f"{block.run.file} does not load: {type(error).__name__}: {error}") from error
+    found: Callable[[], object] = getattr(module, block.run.class_name)
+    return found
+
+
+# -- a client ---------------------------------------------------------------------------------------------------------
+
+
+class ClientProcess:
+    """All clients of a host: each is an engine of its own."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._engines: list[ClientEngine] = []
+        self._clients = clients_at(process.scenario, process.orders.place)
+        self._loads: list[Load] = []
+
+    async def run(self) -> None:
+        await self._process.serve(self._obey, self._begin())
+
+    async def _begin(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for peer, ((name, _, start_ns), parts) in zip(
+                self._process.orders.peers, self._clients.items(), strict=True
+            ):
+                loads = [self._load(job, part) for job, part in parts]
+                self._loads += loads
+                group.create_task(self._begin_one(Peer(peer), name, start_ns, loads))
+
+    def _load(self, job: Job, part: str) -> Load:
+        load = Load(job, part, self._process.clock, self._process.outbox)
+        load.results = [] if job.id in looked_at(self._process.scenario) else None
+        load.on_end = self._say_ended
+        return load
+
+    async def _begin_one(self, peer: Peer, name: str, start_ns: int, loads: list[Load]) -> None:
+        process = self._process
+        lease = process.scenario.world.registry.lease
+        await asyncio.sleep(start_ns / 1e9)
+        while True:
+            host = process.host(peer, name=name)
+            instrument = ClientInstrument(process.outbox)
+            engine = ClientEngine(
+                host,
+                name="client",
+                ttl_s=lease.ttl_ns // 1_000_000_000,
+                renew=lease.renew_ns,
+                instrument=instrument,
+            )
+            try:
+                await engine.start()
+                break
+            except RegistryError:
+                await engine.aclose(0.0)
+                await asyncio.sleep(START_AGAIN / 1e9)
+        self._engines.append(engine)
+        for one in loads:
+            one.begin(engine, instrument)
+        process.channel.say(jobs={written(job): part for job, part in process.outbox.jobs.items()})
+
+    def _say_ended(self) -> None:
+        self._process.flush()
+        self._process.channel.say(ended=[one.name for one in self._loads if one.has_ended])
+
+    def _obey(self, word: str, what: Any) -> None:
+        channel = self._process.channel
+        match word:
+            case "cancel":
+                count = sum(one.cancel() for one in self._loads if one.job.id == what)
+                channel.say(cancelled=[what, count])
+            case "open":
+                channel.say(open=[written(job) for engine in self._engines for job in open_jobs(engine)])
+            case "held":
+                for one in self._loads:
+                    one.note_ledger()
+                self._process.flush()
+                channel.say(
+                    ledgers={one.name: list(one.ledger) for one in self._loads},
+                    results={
+                        one.name: [result.hex() for result in one.results]
+                        for one in self._loads
+                        if one.results is not None
+                    },
+                    held=[words for engine in self._engines for words in held_by_client(engine)],
+                )
+            case _:
+                self._process.obey(word, what)
+
+
+def clients_at(scenario: Scenario, place: str) -> dict[tuple[str, str, int], list[tuple[Job, str]]]:
+    """The clients of a host, and the parts of jobs that each does."""
+    clients: dict[tuple[str, str, int], list[tuple[Job, str]]] = {}
+    for job in scenario.load:
+        if job.client == place:
+            for part in job.parts:
+                clients.setdefault(client_of(job, part), []).append((job, part))
+    return clients
+
+
+# -- main -------------------------------------------------------------------------------------------------------------
+
+
+async def _main(orders: Orders) -> None:
+    channel = await Channel.on(socket.socket(fileno=orders.fd))
+    try:
+        process = Process(orders, prepared(orders.file, orders.scale, orders.seed), channel)
+        running = ServerProcess(process) if orders.server else ClientProcess(process)
+    except PalmError as error:
+        channel.say(failed=str(error))
+        await channel.flush()
+        return
+    await running.run()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    # epoll waits in whole milliseconds, which is longer than most links take; select in microseconds.
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+def main(text: str) -> None:
+    orders = Orders(**json.loads(text))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # also when it is stopped
+    if os.getppid() != orders.parent:
+        os._exit(1)  # the director is gone already
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(_main(orders))
+    os._exit(0)  # threads of user code that still sleep are not waited for
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

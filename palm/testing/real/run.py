@@ -1,0 +1,143 @@
+"""Runs a scenario on real processes, and judges what happened: by the same script, the same jobs and the same checks as
+the simulator does."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Sequence
+
+from palm.observe.ledger import Ledger
+from palm.sim.checkers import CheckResult, Verdict
+from palm.sim.history import History
+from palm.sim.judge import judge, judged_until, overall
+from palm.sim.scenario.expectations import Expect
+from palm.sim.scenario.scenario import Scenario
+from palm.sim.simulation import CALM, NS, TAIL, calm_at
+from palm.sim.steps import Script
+from palm.testing.real.able import able
+from palm.testing.real.scale import plain, scaled
+from palm.testing.real.stage import COMMAND, Place, RealStage
+
+LOOK_S = 0.02
+LOOK_AT_CHECKS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealResult:
+    """What one run came to. `skipped`: what the file asks for and real processes cannot have. `refused`: instances that
+    would not start, and why."""
+
+    scenario: str
+    seed: int
+    verdict: Verdict
+    checks: tuple[CheckResult, ...]
+    skipped: tuple[str, ...]
+    refused: tuple[str, ...]
+    ledger: Ledger
+    history: History
+    wall_s: float
+
+
+def run_real(
+    scenario: Scenario, file: str, seed: int, *, scale: float = 1.0, command: Sequence[str] = COMMAND
+) -> RealResult:
+    """`scenario` is what `file` holds. Raises ScenarioError, and HarnessError when the run itself fails.
+
+    `command` runs one process, when its orders are put behind it.
+    """
+    small = scaled(plain(scenario, seed), scale)
+    with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
+        return asyncio.run(_run(small, file, seed, scale, Path(folder), command))
+
+
+async def _run(
+    scenario: Scenario, file: str, seed: int, scale: float, folder: Path, command: Sequence[str]
+) -> RealResult:
+    begin = time.perf_counter()
+    stage = RealStage(scenario, file, seed, scale, folder, command)
+    try:
+        await stage.open()
+        zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
+        steps, skipped = able(scenario)
+        script: Script[Place] = Script(steps, stage, zones, seed)
+        await stage.go()
+        script.begin()
+        await _run_phases(scenario, stage, script)
+        left_open = await stage.left_open()
+        stage.check()
+        history = _history(scenario, stage, script, left_open)
+    finally:
+        await stage.close()
+    checks = tuple(judge(scenario, history))
+    return RealResult(
+        scenario=scenario.name,
+        seed=seed,
+        verdict=overall(checks),
+        checks=checks,
+        skipped=(*skipped, *_beyond(stage)),
+        refused=tuple(stage.refused),
+        ledger=Ledger(*(sum(column) for column in zip(*stage.ledgers.values(), strict=True))),
+        history=history,
+        wall_s=time.perf_counter() - begin,
+    )
+
+
+async def _run_phases(scenario: Scenario, stage: RealStage, script: Script[Place]) -> None:
+    clock, now = scenario.clock, stage.clock
+    jobs = {part for job in scenario.load for part in job.parts}
+
+    def is_over() -> bool:
+        stage.check()
+        return script.is_done and jobs <= stage.ended
+
+    while not is_over() and now.now < clock.faults_until_ns:
+        await asyncio.sleep(LOOK_S)
+    script.heal()
+    while not is_over() and now.now < clock.limit_ns:
+        await asyncio.sleep(LOOK_S)
+    await asyncio.sleep(max(0, min(TAIL, clock.limit_ns - now.now)) / NS)
+    # What may take its time is waited for no longer than it takes.
+    active = script.intervals()
+    until = min(clock.limit_ns, max(judged_until(scenario, active), min(calm_at(active), now.now + CALM)))
+    while now.now < until and not await _has_come(scenario, stage, script):
+        await asyncio.sleep(LOOK_AT_CHECKS_S)
+
+
+async def _has_come(scenario: Scenario, stage: RealStage, script: Script[Place]) -> bool:
+    """What is to come eventually; and nothing is left open any more."""
+    stage.check()
+    if await stage.left_open():
+        return False
+    hoped = replace(scenario, script=(), expect=Expect(eventually=scenario.expect.eventually))
+    checks = judge(hoped, _history(scenario, stage, script, []))
+    return all(check.verdict is Verdict.HOLDS for check in checks)
+
+
+def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_open: list[str]) -> History:
+    jobs = {part for job in scenario.load for part in job.parts}
+    return History(
+        # Processes write to pipes of their own: what they saw is put in the order in which it was.
+        entries=tuple(
+            entry if entry.job in jobs else entry._replace(job="")
+            for entry in sorted(stage.recorder.entries, key=lambda entry: entry.at)
+        ),
+        end_ns=stage.clock.now,
+        seed=stage.clock.seed,
+        active=script.intervals(),
+        touched=script.touched(),
+        counts=stage.ledgers,
+        sizes=stage.sizes,
+        results=stage.results,
+        left_open=left_open,
+    )
+
+
+def _beyond(stage: RealStage) -> list[str]:
+    return [
+        f"links and faults for clients inside of functions of {name}: the shim is around the process's own"
+        for name in sorted(stage.nested)
+    ]
