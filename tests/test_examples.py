@@ -253,6 +253,6 @@ def test_an_ordered_sink_sees_messages_in_the_order_sent() -> None:
 
 
 def test_no_example_has_the_name_of_a_module_of_the_standard_library() -> None:
-    """`python examples/x/y.py` puts its folder first in the path: such a file would be imported in that module's place."""
+    """`python examples/x/y.py` puts its folder first in the path: the file would be imported in that module's place."""
     taken = [str(path.name) for path in EXAMPLES.rglob("*.py") if path.stem in sys.stdlib_module_names]
     assert taken == []
