@@ -24,6 +24,7 @@ from palm.net.etcd.settings import EtcdSettings
 from palm.net.registry import EtcdRegistry
 from palm.net.transport import TransportSettings, ZmqTransport
 from palm.net.world import NetWorld
+from palm.runtime.directory import Directory
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
@@ -94,6 +95,8 @@ class Process:
         self.places: dict[Peer, str] = {}
         self.registries: list[ShimRegistry] = []
         self.settings = EtcdSettings(endpoints=tuple(orders.etcd))
+        self.directories: list[Directory] = []
+        self._views: list[dict[str, list[Peer]]] = []
 
     def host(self, peer: Peer, *, name: str = "", port: int = 0) -> RealHost:
         """`name`: of one of several clients. `port`: where a server listens; 0, on one of its own."""
@@ -155,6 +158,10 @@ class Process:
             self.flush()
 
     def flush(self) -> None:
+        views = [{server: sorted(table) for server, table in one.view.items()} for one in self.directories]
+        if views != self._views:
+            self._views = views
+            self.channel.say(views=views)
         self.outbox.flush(self.rules, sum(registry.failures for registry in self.registries))
 
 
@@ -208,6 +215,7 @@ class ServerProcess:
             inside=inside,
         )
         bind(server, inside)
+        process.directories.append(serving.directory)
         try:
             await serving.start()
         except RegistryError as error:
@@ -319,6 +327,7 @@ class ClientProcess:
                 await engine.aclose(0.0)
                 await asyncio.sleep(START_AGAIN / 1e9)
         self._engines.append(engine)
+        process.directories.append(engine.directory)
         for one in loads:
             one.begin(engine, instrument)
         process.channel.say(jobs={written(job): part for job, part in process.outbox.jobs.items()})

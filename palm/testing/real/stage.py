@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Coroutine, Sequence
 
@@ -32,6 +33,7 @@ from palm.sim.registry_server import ELECTION_NS
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import TheRegistry
 from palm.sim.scenario.scenario import Scenario
+from palm.sim.simulation import LOOK
 from palm.sim.stage import Done
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
@@ -86,6 +88,9 @@ class Life:
         self.ready = asyncio.Event()
         self.bitten: dict[str, int] = {}
         self.failures = 0
+        self.frozen = False
+        self.views: list[dict[str, list[str]]] = []
+        """By server, whom it believes to be there: one for each client or instance in it."""
         self.answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.listener: asyncio.Task[None] | None = None
 
@@ -136,6 +141,7 @@ class RealStage:
         self._rules: dict[str, Rule] = {}
         self._restarts = any(isinstance(step.action, actions.Restart) for step in scenario.script)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._registered: dict[str, set[str]] = {}
         self._cancelled: dict[str, int] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -167,6 +173,7 @@ class RealStage:
             if life.place.server:
                 self._note(EntryKind.STARTED, life)
             self._begin(life)
+        self.look_at_views()
 
     def check(self) -> None:
         """Raise HarnessError when a process has met an error of PALM's own."""
@@ -244,7 +251,13 @@ class RealStage:
         life = instance.life
         assert life is not None, "only one that is up can be frozen"
         life.process.send_signal(signal.SIGSTOP)
-        return lambda: life.process.send_signal(signal.SIGCONT)
+        life.frozen = True
+
+        def thaw() -> None:
+            life.process.send_signal(signal.SIGCONT)
+            life.frozen = False
+
+        return thaw
 
     def lay(self, ends: Ends, action: Action, name: str) -> Rule:
         """Every process lays it upon itself, as it finds it in the scenario under the step's name."""
@@ -416,6 +429,8 @@ class RealStage:
                 for name, count in what.items():
                     self._rules[name].bitten += count - life.bitten.get(name, 0)
                 life.bitten = what
+            case "views":
+                life.views = what
             case "failures":
                 life.failures = what
             case "jobs":
@@ -457,6 +472,24 @@ class RealStage:
     def _last_words(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(errors="replace")[-600:].strip() or "it said nothing"
 
+    def look_at_views(self, seen: str | None = None) -> None:
+        """From now on, note each change between views that agree with the registry and views that do not."""
+        behind = self._behind()
+        if seen is None or bool(behind) != bool(seen):
+            self.recorder.add(EntryKind.DIVERGED if behind else EntryKind.CONVERGED, detail=behind)
+        self.clock.call_at(self.clock.now + LOOK, partial(self.look_at_views, behind))
+
+    def _behind(self) -> str:
+        """Who, of all that live and run, does not see the registry as it is; the first in words, or nothing."""
+        for life in self._lives.values():
+            if life.is_up and not life.frozen:
+                for view in life.views:
+                    for server, peers in view.items():
+                        there = self._registered.get(server, set())
+                        if set(peers) != there:
+                            return f"{life.place.name} sees {len(peers)} of {server}, not {len(there)}"
+        return ""
+
     # -- who is registered --------------------------------------------------------------------------------------------
 
     async def _watch(self, registry: EtcdRegistry, prefix: str, after: Revision) -> None:
@@ -467,9 +500,12 @@ class RealStage:
                     life = self._lives.get(Peer(change.record.key.rpartition("/")[2]))
                     if life is None:
                         continue
+                    there = self._registered.setdefault(life.place.server, set())
                     if change.kind is Kind.DELETE:
+                        there.discard(life.peer)
                         self._note(EntryKind.DEREGISTERED if life.leaves else EntryKind.LEASE_EXPIRED, life)
                     elif change.record.version == 1:
+                        there.add(life.peer)
                         self._note(EntryKind.REGISTERED, life)
         finally:
             await registry.aclose()
