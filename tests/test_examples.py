@@ -176,7 +176,7 @@ def errors(client: Client) -> None:
 
 
 WORKERS = ("--workers", "2")
-NUMBERS, WORK = Served("source/numbers.py"), Served("source/work.py")
+NUMBERS, WORK = Served("source/parity.py"), Served("source/work.py")
 FLOW = [Served(f"flow/words.py:{name}") for name in ("Lines", "Tee", "Words")]
 
 RUNS: dict[str, list[Example]] = {
@@ -250,3 +250,9 @@ def test_an_ordered_sink_sees_messages_in_the_order_sent() -> None:
         job = client.job([b"%d" % number for number in range(200)], ["work.half", "book.write"])
         assert list(client.submit(job)) == []
     assert book.lines == [(number, b"%d" % (number // 2)) for number in range(200)]
+
+
+def test_no_example_has_the_name_of_a_module_of_the_standard_library() -> None:
+    """`python examples/x/y.py` puts its folder first in the path: the file would be imported in that module's place."""
+    taken = [str(path.name) for path in EXAMPLES.rglob("*.py") if path.stem in sys.stdlib_module_names]
+    assert taken == []

@@ -1,4 +1,4 @@
-"""Sends numbers along two branches that meet: `python join.py [COUNT]`, beside ../source/numbers.py, ../source/work.py
+"""Sends numbers along two branches that meet: `python join.py [COUNT]`, beside ../source/parity.py, ../source/work.py
 and pairs.py."""
 
 import sys

@@ -1,4 +1,4 @@
-"""Sends numbers along a route with two named branches: `python split.py [COUNT]`, beside numbers.py and work.py."""
+"""Sends numbers along a route with two named branches: `python split.py [COUNT]`, beside parity.py and work.py."""
 
 import sys
 

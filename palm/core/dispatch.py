@@ -187,7 +187,11 @@ class Dispatch:
 
     def add(self, ticket: int, batch: Batch, expires: int | None) -> None:
         piece = Piece(ticket, batch, expires)
-        self._line(piece).append(piece)
+        if batch.header.task == Task.GATHER:
+            # The last task of its message, before the parts of others: results come as soon as they can.
+            self._ahead.appendleft(piece)
+        else:
+            self._line(piece).append(piece)
         self.queued += piece.left
         rows = self._rows.get(batch.header)
         if rows is None:

@@ -110,7 +110,7 @@ def _of(check: Check) -> str:
             return function.class_name
         case Registered(servers=servers):
             return ", ".join(servers)
-    named = (getattr(check, key, None) for key in ("job", "server", "store"))
+    named = (getattr(check, key, None) for key in ("job", "server", "use"))
     return next((name for name in named if name is not None), "")
 
 

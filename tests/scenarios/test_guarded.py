@@ -10,6 +10,8 @@ from palm.sim.guard import guard
 from palm.sim.scenario.scenario import load
 
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(600)  # whole runs, on a machine that others may use
 SCENARIOS = sorted((ROOT / "scenarios").rglob("*.yaml"))
 
 

@@ -15,6 +15,8 @@ from palm.sim.sweep import Outcome, Task, end_with_parent, run_task
 ROOT = Path(__file__).parents[2] / "scenarios"
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.yaml") if "found" not in path.parts)
 SEEDS = range(20)
+
+pytestmark = pytest.mark.timeout(600)  # whole runs, on a machine that others may use
 CONTEXT = multiprocessing.get_context("spawn")
 
 

@@ -19,6 +19,8 @@ from tests.support.twin import twin
 
 ROOT = Path(__file__).parents[2] / "scenarios"
 
+pytestmark = pytest.mark.timeout(600)  # whole runs, on a machine that others may use
+
 
 class Twin(NamedTuple):
     """`check` is what must be broken without `line`; where there is none, the run falls over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.conformance import test_scenarios_real
 from tests.scenarios import test_twins
 from tests.sim import (
     test_butterfly,
@@ -25,6 +26,7 @@ IN_TABLES: dict[str, list[str]] = {
     "": [one.scenario for one in test_twins.TWINS],
     "butterfly/": [one[0] for one in test_butterfly.TWINS],
     "poison/": [one[0] for one in test_poison.TWINS],
+    "real/": [one[0] for one in test_scenarios_real.TWINS],
     "reduce/": [one[0] for one in test_reduce.TWINS],
     "scatter/": [one[0] for one in test_scatter.TWINS],
     "store/": [one[0] for one in test_stores.TWINS],

@@ -327,6 +327,7 @@ def test_every_block_can_say_its_keys():
         "script",
         "chaos",
         "expect",
+        "found",
     ]
     for shape in [*ACTIONS.values(), *CHECKS.values()]:
         for name, (_, key) in keys_of(shape).items():

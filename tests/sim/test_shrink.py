@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from hashlib import blake2b
 from pathlib import Path
+from random import Random
+from typing import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -99,12 +101,12 @@ def test_twelve_faults_shrink_to_the_two_that_matter_in_less_than_a_minute(tmp_p
 
 
 @given(st.lists(st.integers(0, 40), unique=True, max_size=24), st.randoms(use_true_random=False))
-def test_what_ddmin_leaves_fails_and_nothing_of_it_can_be_left_out(items: list[int], random) -> None:
+def test_what_ddmin_leaves_fails_and_nothing_of_it_can_be_left_out(items: list[int], random: Random) -> None:
     """Where the failure needs all of some of them: exactly those; in as many tries as the paper promises."""
     needed = set(random.sample(items, random.randint(0, min(3, len(items)))))
     tries = 0
 
-    def first(selections):
+    def first(selections: Sequence[Sequence[int]]) -> int | None:
         nonlocal tries
         for number, selection in enumerate(selections):
             tries += 1
@@ -154,11 +156,12 @@ def test_a_fault_is_set_free_of_another_and_tied_to_it_at_the_same_moment() -> N
     assert steps["drift"]["after"] == {"step": "slow-there", "plus": "3693ms"} and steps["slow-there"]["at"] == "412ms"
 
 
+@settings(max_examples=20)
 @given(st.sampled_from(FILES), st.randoms(use_true_random=False))
-def test_every_way_to_become_smaller_comes_to_an_end(path: Path, random) -> None:
+def test_every_way_to_become_smaller_comes_to_an_end(path: Path, random: Random) -> None:
     """Wherever a search goes on from, what is left is never what it was, and in the end nothing is."""
-    ways = (smaller.fewer_messages, smaller.fewer_nodes, smaller.plainer, smaller.earlier_events, smaller.rounder)
-    ways += (smaller.shorter,)
+    ways = [smaller.fewer_messages, smaller.fewer_nodes, smaller.plainer]
+    ways += [smaller.earlier_events, smaller.rounder, smaller.shorter]
     tree = read(path.read_text(), str(path))
     seen = {write(tree)}
     for _ in range(10_000):
@@ -201,12 +204,12 @@ def _fated(candidate: Candidate, file: str, seed: int, target: Target) -> Sight:
 WHOLE = write(read(TWELVE, "twelve"))
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32))
 def test_shrinking_never_ends_with_a_scenario_that_passes(seed: int) -> None:
     """However the failure comes and goes on the way: what comes back was seen to break, and is no larger."""
     target, file = Target("exactly-once", "main"), str(ROOT / "twelve.yaml")
-    with Runs(file, seed, target, look=_fated, most=150) as runs:
+    with Runs(file, seed, target, look=_fated, most=100) as runs:
         shrunk = shrink(TWELVE, file, runs)
         assert shrunk is not None
         assert _fated(Candidate(text=shrunk.text), file, seed, target).breaks
@@ -287,7 +290,7 @@ def test_a_check_of_the_users_own_that_falls_over_fails_its_run_and_not_the_sear
 def test_two_processes_find_what_one_finds() -> None:
     """Which candidate is first does not depend on which is done first."""
     path = ROOT / "scenarios" / "registered" / "worker-crash.yaml"
-    text = path.read_text().replace("  sometimes:", "  never:").replace("count: 600", "count: 300")
+    text = path.read_text().replace("  sometimes:", "  never:").replace("count: 600", "count: 260")
     found = []
     for jobs in (1, 2):
         with Runs(str(path), 3, Target("never lease-expired server count", ""), jobs=jobs) as runs:
@@ -303,7 +306,7 @@ def test_a_found_file_of_another_format_is_refused_with_the_way_out() -> None:
         parse(text, "found.yaml")
 
 
-MENDED = ["network/one-way-cut", "registry/disk-full", "butterfly/clocks", "pressure/slow-sink"]
+MENDED = ["registry/disk-full", "registered/answer-lost", "pressure/slow-sink"]
 
 
 @pytest.mark.parametrize("broken", [one for one in TWINS if one.scenario in MENDED], ids=lambda one: one.scenario)
@@ -311,7 +314,7 @@ def test_what_is_found_in_a_broken_twin_holds_once_that_is_mended(broken: Twin, 
     """The search ends with the bug, and not with a scenario that asks for what nobody can do; it is small, too."""
     file = ROOT / "scenarios" / f"{broken.scenario}.yaml"
     seed = load(file).runs.seeds.pinned[0]
-    target = Target(broken.check, {"registered": "count", "one-holder": "primes"}.get(broken.check, "main"))
+    target = Target(broken.check, "count" if broken.check == "registered" else "main")
     with twin(broken.module, broken.line, broken.instead), Runs(str(file), seed, target, seconds=600) as runs:
         shrunk = shrink(file.read_text(), str(file), runs)
     assert shrunk is not None and not shrunk.spent

@@ -17,6 +17,8 @@ from palm.testing.score import CONTROL, score
 
 ROOT = Path(__file__).parents[2] / "scenarios"
 
+pytestmark = pytest.mark.timeout(600)  # whole runs, on a machine that others may use
+
 
 def test_every_planted_bug_is_found_and_nothing_else_is() -> None:
     """Each by one seed of the scenarios that name it; the same runs without it hold."""

@@ -59,9 +59,8 @@ def _next(entries: Sequence[Entry], number: int) -> str:
 
 def in_words(entry: Entry) -> str:
     """`at 1204ms: message 17 of main is handling at count[1], attempt 2`."""
-    subject = (
-        f"message {entry.sequence} of {entry.job} " if entry.sequence >= 0 else f"{entry.job} " if entry.job else ""
-    )
+    of = f" of {entry.job}" if entry.job else ""  # a call of a server's own is of no job
+    subject = f"message {entry.sequence}{of} " if entry.sequence >= 0 else f"{entry.job} " if entry.job else ""
     place = entry.instance or entry.server
     where = f" at {place}" if place and subject else f" {place}" if place else ""
     again = f", attempt {entry.attempt}" if entry.attempt > 1 else ""

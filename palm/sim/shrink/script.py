@@ -150,8 +150,8 @@ def tied(tree: Tree, started: Mapping[str, int]) -> Tree:
     def tie(step: Step) -> Step:
         if "at" not in step or id_of(step) == first or id_of(step) not in started:
             return step
-        after = {"step": quoted(first), "plus": show_duration(started[id_of(step)] - begin)}
-        return _triggered(step, "after", after)
+        later = started[id_of(step)] - begin
+        return _triggered(step, "after", {"step": quoted(first), **({"plus": show_duration(later)} if later else {})})
 
     return {**tree, "script": [tie(step) for step in steps]}
 
