@@ -76,7 +76,7 @@ def test_the_scenario_holds_in_both_worlds(name: str) -> None:
 
 
 def test_the_partition_loses_nothing_on_real_processes() -> None:
-    """The first scenario of the simulator, less than half of it: cuts, a crash, a freeze and the end of etcd, for real."""
+    """Less than half of the first scenario: cuts, a crash, a freeze and the end of etcd, for real."""
     result = run_real(load(PARTITION), str(PARTITION), 7, scale=0.45)
     assert not_held(result) == []
     assert result.ledger.adds_up and result.ledger.delivered == result.ledger.sent == 2250
