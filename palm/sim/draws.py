@@ -8,7 +8,7 @@ function: one number is enough for one delay, and distributions are plain values
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import exp, isfinite, log
 from random import Random
@@ -107,15 +107,17 @@ class LogNormal:
 
     p50: int
     p99: int
+    _sigma: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.p50 <= 0:
             raise BadRequest(f"lognormal: p50 must be over 0, not {self.p50} ns")
         if self.p99 < self.p50:
             raise BadRequest(f"lognormal: p99 ({self.p99} ns) must not be under p50 ({self.p50} ns)")
+        object.__setattr__(self, "_sigma", log(self.p99 / self.p50) / _Z99)
 
     def sample(self, draw: float) -> int:
-        return round(self.p50 * exp(log(self.p99 / self.p50) / _Z99 * _quantile(draw or _UNIT)))
+        return round(self.p50 * exp(self._sigma * _quantile(draw or _UNIT)))
 
 
 @dataclass(frozen=True, slots=True)

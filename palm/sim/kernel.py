@@ -276,6 +276,8 @@ class Kernel:
         self.seed = seed
         self.environment = simpy.Environment(0)
         """For models of a test's own made of stock simpy events; PALM itself uses the methods below."""
+        self.now = 0
+        """The present moment. An attribute, as it is read several times for each event."""
         self.trace = Trace(self)
         self.events = 0
         """How many callbacks and stock events have run."""
@@ -285,21 +287,17 @@ class Kernel:
         self._cancelled = 0
         self._broken: HarnessError | None = None
 
-    @property
-    def now(self) -> int:
-        return self.environment._now  # type: ignore[return-value]  # only ever given ints
-
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
         """Call it at `when`, or soon if that has passed."""
         timer = Timer(self, callback)
-        now = self.environment._now
+        now = self.now
         heappush(self._queue, (when if when > now else now, 1, next(self._counter), timer))
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> Timer:
         """Call it at this moment, after everything that is already due."""
         timer = Timer(self, callback)
-        heappush(self._queue, (self.environment._now, 1, next(self._counter), timer))
+        heappush(self._queue, (self.now, 1, next(self._counter), timer))
         return timer
 
     def spawn(
@@ -325,7 +323,7 @@ class Kernel:
         """Run everything that is due up to and including `until`; if that is finite, the clock then stands there."""
         self._advance(until, None)
         if until < FOREVER and self.now < until:
-            self.environment._now = until
+            self.now = self.environment._now = until
 
     def run_until(self, predicate: Callable[[], bool], limit_ns: int = FOREVER) -> bool:
         """Run until `predicate()`, which is asked after each event; False when `limit_ns` (a moment) or the last event
@@ -335,7 +333,7 @@ class Kernel:
         if self._advance(limit_ns, predicate):
             return True
         if limit_ns < FOREVER and self.now < limit_ns:
-            self.environment._now = limit_ns
+            self.now = self.environment._now = limit_ns
         return False
 
     def complete(self, coroutine: Coroutine[Any, Any, T], limit_ns: int = FOREVER) -> T:
@@ -376,8 +374,8 @@ class Kernel:
                         self._cancelled -= 1
                         continue
                     event.call = None
-                    if when > environment._now:
-                        environment._now = when
+                    if when > self.now:
+                        self.now = environment._now = when
                         since = count
                     elif count - since > STUCK_AT:
                         raise HarnessError(f"at {when} ns: {STUCK_AT} callbacks, and time stands still: {call!r}")
@@ -385,6 +383,7 @@ class Kernel:
                     call()
                 else:
                     heappush(queue, (when, -1, -1, event))  # back to the front, for simpy's own way with it
+                    self.now = when
                     count += 1
                     environment.step()
                 if predicate is not None and predicate():

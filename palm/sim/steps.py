@@ -47,6 +47,11 @@ class Script(Generic[A]):
         self._subjects: dict[str, Sequence[A]] = {}
         self._counts: dict[str, int] = {}
         self._undo: dict[str, Callable[[], None]] = {}
+        self._waiting: dict[str, list[tuple[Step, When]]] = {}
+        """By event: the steps that wait for one. Every entry of a run is looked up here."""
+        for step in steps:
+            if isinstance(step.trigger, When):
+                self._waiting.setdefault(step.trigger.event, []).append((step, step.trigger))
 
     def begin(self) -> None:
         self._stage.recorder.notice = self._heard
@@ -87,9 +92,11 @@ class Script(Generic[A]):
     # -- triggers -----------------------------------------------------------------------------------------------------
 
     def _notice(self, entry: Entry) -> None:
-        for step in self._steps:
-            trigger = step.trigger
-            if isinstance(trigger, When) and step.id not in self._started and self._matches(trigger, entry):
+        waiting = self._waiting.get(entry.kind.value)
+        if not waiting:
+            return
+        for step, trigger in waiting:
+            if step.id not in self._started and self._matches(trigger, entry):
                 count = self._counts[step.id] = self._counts.get(step.id, 0) + 1
                 if count == trigger.nth:
                     subjects = [
@@ -106,8 +113,6 @@ class Script(Generic[A]):
         self._stage.heard(entry)
 
     def _matches(self, trigger: When, entry: Entry) -> bool:
-        if entry.kind.value != trigger.event:
-            return False
         if trigger.server is not None and entry.server != trigger.server:
             return False
         if trigger.job is not None and not is_of(entry.job, trigger.job):
