@@ -1,8 +1,8 @@
 """The simulator's memory for each node, and what it costs to keep many that do nothing.
 
-A node is one server instance as in every other run: host, transport, links to nobody, user code's lane, election, store,
-its record in the registry under a lease that is renewed. Its share is the difference between the peaks of a process with
-many and one with few, so that interpreter and imports are not in it.
+A node is one server instance as in every other run: host, transport, links to nobody, user code's lane, election,
+store, its record in the registry under a lease that is renewed. Its share is the difference between the peaks of a
+process with many and one with few, so that interpreter and imports are not in it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ HOPS_LEAST = 60_000
 
 def measure(*, smoke: bool, rounds: int) -> Figure:
     sizes, messages = ((10, 20), 200) if smoke else ((10, 100, 1_000, 10_000), 40_000)
-    by_size = {size: [ask("bench.sim_nodes:hops", nodes=size, messages=messages) for _ in range(rounds)] for size in sizes}
+    by_size = {
+        size: [ask("bench.sim_nodes:hops", nodes=size, messages=messages) for _ in range(rounds)] for size in sizes
+    }
     medians = {size: median(hops) for size, hops in by_size.items()}
     shown = ", ".join(f"{size:,}" for size in sizes)
     return Figure(
@@ -49,7 +51,7 @@ def measure(*, smoke: bool, rounds: int) -> Figure:
 
 
 def hops(nodes: int, messages: int) -> float:
-    """Hops a second, from the first of the messages to the last result; all nodes are up and know each other by then."""
+    """Hops a second, from the first of the messages to the last result; all nodes know each other by then."""
     from palm.testing.simulate import Simulation
 
     groups = nodes // GROUP

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Iterable
 
-from palm.sim.guard import guard
+from palm.sim.guard import guard_each
 from palm.sim.sweep import Task
 
 SAME, DIFFERS = 0, 3
@@ -14,9 +14,9 @@ SAME, DIFFERS = 0, 3
 
 def guard_all(tasks: Iterable[Task], *, as_json: bool) -> int:
     """Guard each run; 3 as soon as one differs, as what the simulator says cannot be trusted then."""
-    for task in tasks:
+    asked = list(tasks)
+    for task, found in zip(asked, guard_each([(task.path, task.seed) for task in asked]), strict=True):
         path, seed = task.path, task.seed
-        found = guard(path, seed)
         if as_json:
             print(json.dumps({"guard": "same" if found.difference is None else "differs", **asdict(found)}), flush=True)
         else:
