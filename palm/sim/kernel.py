@@ -9,6 +9,7 @@ trampoline rather than as `simpy.Process`: that costs three events for each wait
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Coroutine, Generator
 from hashlib import blake2b
@@ -27,6 +28,9 @@ FOREVER = 1 << 63
 """Later than any moment of any run: 292 years."""
 
 _COMPACT_AT = 4096  # cancelled timers kept in the heap before it is worth filtering them out
+_COLLECTING = (50_000, 20, 20)
+"""How rarely to look for cycles of garbage while a world runs: at the usual pace, thousands of nodes are looked through
+so often that it doubles the time."""
 _SHOWN_BYTES = 256  # of a frame, in the readable trace; the hash always takes all of it
 
 
@@ -300,6 +304,13 @@ class Kernel:
         heappush(self._queue, (self.now, 1, next(self._counter), timer))
         return timer
 
+    @property
+    def has_more_now(self) -> bool:
+        """Something is due at this moment, beside what runs. Where nothing is, the last thing that a callback does may
+        be what it would have asked for with `call_soon`: it would be next."""
+        queue = self._queue
+        return bool(queue) and queue[0][0] <= self.now
+
     def spawn(
         self,
         coroutine: Coroutine[Any, Any, None],
@@ -365,6 +376,8 @@ class Kernel:
         environment, queue, pop = self.environment, self._queue, heappop
         count = since = 0
         self.running = True
+        collecting = gc.get_threshold()
+        gc.set_threshold(*_COLLECTING)
         try:
             while queue and queue[0][0] <= until:
                 when, _, _, event = pop(queue)
@@ -398,6 +411,7 @@ class Kernel:
         finally:
             self.events += count
             self.running = False
+            gc.set_threshold(*collecting)
 
     def _forget_one(self) -> None:
         self._cancelled += 1
