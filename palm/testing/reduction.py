@@ -56,7 +56,9 @@ def _check(
     def key_of(payload: bytes) -> object:
         found = None if key is None else key(payload)
         if not (found is None or isinstance(found, bytes | str)):
-            raise AssertionError(f"key is {type(found).__name__}, bytes or str are needed: key({payload!r}) = {found!r}")
+            raise AssertionError(
+                f"key is {type(found).__name__}, bytes or str are needed: key({payload!r}) = {found!r}"
+            )
         return found
 
     from hypothesis import HealthCheck, given, settings
