@@ -1,9 +1,9 @@
 """Who of a leader's crew gets which message: a queue, what each worker has and may have, and what becomes of the lost.
 
-Workers say how much they want (`palm.core.credit`); nobody is ever given more. What they say comes of what they ran of
-late, and a slow function may follow a quick one: so of each function a worker has as much as it wanted at first, and one
-more for each message that came back (slow start, as in TCP; Jacobson, 1988). When little is left it is shared by halves,
-so that all end at about the same time (guided self-scheduling; Polychronopoulos and Kuck, 1987). A message
+Workers say how much they want (`palm.core.credit`); nobody is ever given more. What they say comes of what they ran
+of late, and a slow function may follow a quick one: so of each function a worker has as much as it wanted at first,
+and one more for each message that came back (slow start, as in TCP; Jacobson, 1988). When little is left it is shared
+by halves, so that all end at about the same time (guided self-scheduling; Polychronopoulos and Kuck, 1987). A message
 that was with a worker when it died goes to another one, and to one that has nothing else: so a message that kills is
 found out, and takes no other with it. This file knows no links, no clock and no terms.
 """
