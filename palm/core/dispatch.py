@@ -14,7 +14,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Iterable, NamedTuple, Sequence
 
-from palm.core.message import Batch, Header, JobId, Payload, Peer, Stage, Task
+from palm.core.message import Batch, Header, JobId, Payload, Peer, Task
+from palm.core.route import Stage
 
 MAX_DEATHS = 3
 """Workers that died with a message before it is given up: it may well be what killed them."""
