@@ -16,10 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generator, Iterable, Self, Sequence
+from typing import Any, Self, Sequence
 
 from palm.errors import HarnessError
 
@@ -64,42 +63,44 @@ class Guarded:
 
 def guard(path: str | Path, seed: int) -> Guarded:
     """Run one seed of a scenario file in two processes. Raises HarnessError when one of them fails before it ran."""
-    (found,) = guard_each([(path, seed)])
-    return found
+    with Guard() as one:
+        return one.compare(path, seed)
 
 
-def guard_each(runs: Iterable[tuple[str | Path, int]]) -> Generator[Guarded, None, None]:
-    """The same for each of many files and seeds, in their order: in two processes that stay, as starting them costs
-    more than a short run. What one run leaves behind in its process is there in both."""
-    with _Witnesses() as witnesses:
-        asked: deque[tuple[str | Path, int, list[Path]]] = deque()
-        for number, (path, seed) in enumerate(runs):
-            asked.append((path, seed, witnesses.ask(f"lines.{number}", path, seed)))
-            if len(asked) > 1:  # so that they run on while the one before is compared
-                yield _judged(*asked.popleft(), witnesses.told())
-        while asked:
-            yield _judged(*asked.popleft(), witnesses.told())
+class Guard:
+    """Two processes that stay for many runs, as starting them costs more than a short one takes. What a run leaves
+    behind in its process is there in both."""
 
+    def __init__(self) -> None:
+        self._witnesses = _Witnesses()
 
-def _judged(path: str | Path, seed: int, files: Sequence[Path], told: list[dict[str, Any]]) -> Guarded:
-    lines = [file.read_text(encoding="utf-8").splitlines() for file in files]
-    for file in files:
-        file.unlink()
-    first = _first_difference(*lines)
-    difference = None
-    if first is not None:
-        with _Witnesses() as witnesses:
-            witnesses.ask("close", path, seed, first, _calls(lines[0], first))
-            difference = _difference(first, [line[first : first + 1] for line in lines], witnesses.told())
-    elif "failed" in told[0]:
-        raise HarnessError(f"both runs of seed {seed} failed: {told[0]['failed']}")
-    hashes = tuple(str(one.get("trace_hash", "")) for one in told)
-    return Guarded(
-        seed=seed,
-        trace_hashes=(hashes[0], hashes[1]),
-        events=int(told[0].get("events", 0)),
-        difference=difference,
-    )
+    def __enter__(self) -> Self:
+        self._witnesses.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._witnesses.__exit__(*error)
+
+    def compare(self, path: str | Path, seed: int) -> Guarded:
+        """As `guard`."""
+        files = self._witnesses.ask("lines", path, seed)
+        told = self._witnesses.told()
+        lines = [file.read_text(encoding="utf-8").splitlines() for file in files]
+        first = _first_difference(*lines)
+        difference = None
+        if first is not None:
+            with _Witnesses() as witnesses:
+                witnesses.ask("close", path, seed, first, _calls(lines[0], first))
+                difference = _difference(first, [line[first : first + 1] for line in lines], witnesses.told())
+        elif "failed" in told[0]:
+            raise HarnessError(f"both runs of seed {seed} failed: {told[0]['failed']}")
+        hashes = tuple(str(one.get("trace_hash", "")) for one in told)
+        return Guarded(
+            seed=seed,
+            trace_hashes=(hashes[0], hashes[1]),
+            events=int(told[0].get("events", 0)),
+            difference=difference,
+        )
 
 
 class _Witnesses:
