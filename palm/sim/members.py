@@ -123,8 +123,9 @@ class Members:
             self._elected()
             return
         self._elections += 1
-        wait = ELECTION.sample(self._key.unit(self._elections))
-        self._election = self._clock.call_at(self._clock.now + wait, self._elected)
+        # Each that is left has drawn how long it waits; the first to be tired of it is elected by the others.
+        waits = [ELECTION.sample(self._key.unit(self._elections * self.count + m)) for m in sorted(self._most())]
+        self._election = self._clock.call_at(self._clock.now + min(waits), self._elected)
 
     def _elected(self) -> None:
         self._election = None

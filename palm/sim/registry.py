@@ -49,6 +49,7 @@ from palm.sim.registry_token import Token
 
 WAY_OUT = "see the script's steps on the registry, and its links"
 _PAUSE_NS, _PAUSE_NS_MAX = 100_000_000, 1_000_000_000
+_PAUSES_MIN = 5  # no pause is longer than that part of a call's time: who renews a lease must not sleep through a chance
 _LISTINGS_MAX = 3
 _TOKENS_MAX = 3  # repeated authentications within one call; more often means that tokens do not work here
 _NO_TOKEN = (v.Refusal.INVALID_TOKEN, v.Refusal.NO_USER)
@@ -189,6 +190,8 @@ class SimRegistry:
         began, total = self._process.now(), round((timeout_s or self._settings.timeout_s) * NANOSECONDS)
         deadline = began + total
         per_try = max(NANOSECONDS // 2, total // self._settings.tries)
+        if len(self._lines) > 1:
+            per_try = min(per_try, total // 2)  # one that is dead must not take up all of it
         failures, tokens, unsure, was_there, why = 0, 0, False, False, "no answer"
         while (left := deadline - self._process.now()) > 0 and not self._closed:
             token = ""
@@ -232,7 +235,7 @@ class SimRegistry:
             elif failures % len(self._lines) == 0:
                 # Also where another call threw the session away under this one: else two would do it to each other
                 # for ever.
-                pause = self._pause(failures // len(self._lines))
+                pause = min(self._pause(failures // len(self._lines)), total // _PAUSES_MIN)
                 await self._process.sleep(min(pause, max(0, deadline - self._process.now())))
         raise self._exhausted(operation, began, was_there, unsure, why)
 

@@ -26,6 +26,8 @@ ELECTION_NS = 1_500_000_000
 """How long a member is away that is made to give up the lead; one alone has no leader for so long."""
 WRITES = frozenset({"put", "delete_range", "txn", "lease_grant", "lease_revoke"})
 Applied = Literal["all", "none", "some"]
+USER, PASSWORD = "palm", "secret"
+"""Whom a registry knows that wants to know who asks."""
 
 
 class RegistryServer:
@@ -81,6 +83,11 @@ class RegistryServer:
         session = Session(self, member, self.members.places[member], client, name, heard)
         self._sessions[session] = lost
         return session
+
+    def want_password(self, token_ttl_ns: int) -> None:
+        """From now on USER with PASSWORD may use `/palm/`, and nobody else may."""
+        self.auth = Auth(token_ttl_ns)
+        self.auth.add_user(USER, PASSWORD, "/palm/")
 
     # -- troubles of all -----------------------------------------------------------------------------------------------
 
@@ -203,6 +210,16 @@ class RegistryServer:
         self._unsure = writes
         self._unsure_applied = applied
 
+    def refuse_users(self) -> None:
+        """Their password is another, and their tokens are worth nothing."""
+        assert self.auth is not None, "a registry that wants no password has none to change"
+        self.auth.set_password(USER, "another")
+
+    def trust_users(self) -> None:
+        """Their password is what it was."""
+        assert self.auth is not None, "a registry that wants no password has none to change"
+        self.auth.set_password(USER, PASSWORD)
+
     # -- serving -------------------------------------------------------------------------------------------------
 
     def asked(self, session: Session, ask: Ask) -> None:
@@ -230,6 +247,8 @@ class RegistryServer:
         try:
             value = self._do(session, ask)
         except v.EtcdRefused as refusal:
+            if refusal.refusal is v.Refusal.AUTH_FAILED:
+                self._bit("refuse")
             self._later(partial(session.say, ask.number, refusal=refusal))
         else:
             self._later(partial(session.say, ask.number, value=value))

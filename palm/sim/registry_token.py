@@ -1,4 +1,4 @@
-"""The token that a simulated process shows the registry for its user and password, by the rules of `palm.net.etcd.token`.
+"""The token that a simulated process shows the registry, by the rules of `palm.net.etcd.token`.
 
 One that is refused is replaced, by one question whoever asks; a password that is refused is not shown again so soon.
 """

@@ -13,12 +13,14 @@ from palm.sim.network import Ends
 from palm.sim.scenario.actions import (
     Cancel,
     Crash,
+    Cut,
     Freeze,
     Heal,
     OnLink,
     OnProcesses,
     OnRegistry,
     Point,
+    Refuse,
     Reset,
     Restart,
     Scale,
@@ -37,6 +39,7 @@ from palm.sim.scenario.names import (
     Subject,
     Target,
     TheRegistry,
+    members_meant,
 )
 from palm.sim.scenario.script import (
     EVENTS_OF_A_JOB,
@@ -64,7 +67,7 @@ def check_references(scenario: Scenario, root: Node) -> None:
     names = _Names(scenario)
     names.check_declared(root)
     for index, link in enumerate(scenario.links):
-        names.check_link(link.between, at(root, "links", index, "between"))
+        names.check_link(link.between, at(root, "links", index, "between"), standing=True)
     for index, job in enumerate(scenario.load):
         names.known("host", job.client, names.hosts, at(root, "load", index, "client"))
         names.check_route(scenario, index, at(root, "load", index, "route"))
@@ -96,6 +99,7 @@ class _Names:
     def __init__(self, scenario: Scenario) -> None:
         world = scenario.world
         self.members = world.registry.members
+        self.asks_for_a_password = world.registry.auth is not None
         self.hosts = world.hosts
         self.servers = world.servers
         self.zones = list(dict.fromkeys(host.zone for host in world.hosts.values() if host.zone is not None))
@@ -125,11 +129,16 @@ class _Names:
             if len(server.places) < len(server.hosts):
                 at(node, "instances").refuse(f"at least one instance for each of its {len(server.hosts)} hosts")
 
-    def check_link(self, ends: Ends, node: Node) -> None:
+    def check_link(self, ends: Ends, node: Node, *, standing: bool = False) -> None:
+        """`standing`: how a link is, and not what a step does to it."""
         for end in (ends.src, ends.dst):
-            if end in ("*", REGISTRY):
+            if end == "*":
                 continue
-            if end.startswith("zone:"):
+            if (member := members_meant(end)) is not None:
+                if standing and member.is_one:
+                    node.refuse("registry", " (its members are alike; a script can cut off one of them)")
+                self.check_member(member, node)
+            elif end.startswith("zone:"):
                 self.known("zone", end.removeprefix("zone:"), self.zones, node)
             elif end in self.servers:
                 places = _listed(dict.fromkeys(self.servers[end].places))
@@ -169,7 +178,12 @@ class _Names:
             case Heal(link=Ends() as link) | Reset(link=link):
                 self.check_link(link, at(node, "link"))
             case _ if isinstance(step.action, OnLink):
-                self.check_link(step.action.link, at(node, "link"))
+                link = step.action.link
+                self.check_link(link, at(node, "link"))
+                if members_meant(link.src) and members_meant(link.dst) and not isinstance(step.action, Cut):
+                    at(node, "do").refuse("cut", " (between members of the registry nothing else has a meaning)")
+            case Refuse() if not self.asks_for_a_password:
+                at(node, "do").refuse("a registry that wants a password", " (see world.registry.auth)")
             case _:
                 assert isinstance(step.action, OnRegistry), step.action
 
@@ -217,17 +231,26 @@ class _Names:
                 self.known("step", other, self.steps, node)
                 if not isinstance(self.steps[other].action, OnProcesses):
                     node.refuse("a step that was done to processes", f" ({other} is a {self.steps[other].do})")
-            case TheRegistry(leader=leader):
-                self.check_registry(leader, step, node)
+            case TheRegistry():
+                self.check_registry(who, step, node)
             case Subject():
                 self.check_subject(step, node)
 
-    def check_registry(self, leader: bool, step: Step, node: Node) -> None:
-        if not isinstance(step.action, Crash | Freeze | Restart) or (leader and not isinstance(step.action, Crash)):
-            ways = "crash" if leader else "crash, restart or freeze"
-            node.refuse("instances of a server", f" (what can be done to it is {ways}, and the actions registry.*)")
-        if leader and self.members == 1:
-            node.refuse("another target", " (a registry of one member has no other leader; see world.registry.members)")
+    def check_registry(self, who: TheRegistry, step: Step, node: Node) -> None:
+        if not isinstance(step.action, Crash | Freeze | Restart):
+            node.refuse(
+                "instances of a server",
+                " (what can be done to it is crash, restart or freeze, and the actions registry.*)",
+            )
+        if who.leader and isinstance(step.action, Restart):
+            node.refuse("step:ID or registry[INDEX]", " (who leads is up)")
+        self.check_member(who, node)
+
+    def check_member(self, who: TheRegistry, node: Node) -> None:
+        if who.is_one and self.members == 1:
+            node.refuse("the whole registry", " (one of one member has no others; see world.registry.members)")
+        if who.member is not None and who.member >= self.members:
+            node.refuse(f"an index from 0 to {self.members - 1}", f" (the registry has {self.members} members)")
 
     def check_subject(self, step: Step, node: Node) -> None:
         if not isinstance(step.trigger, When):
