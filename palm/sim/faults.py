@@ -89,8 +89,9 @@ def do_to_registry(action: actions.OnRegistry, cluster: Cluster) -> Done:
     registry = cluster.registry
     match action:
         case actions.RegistryDown():
+            touched = _bites(cluster, "down")
             registry.down()
-            return Done(touched=_bites(cluster, "down"), undo=registry.up, for_ns=action.for_ns)
+            return Done(touched=touched, undo=registry.up, for_ns=action.for_ns)
         case actions.LoseQuorum():
             touched = _bites(cluster, "lose-quorum")
             rules = registry.lose_quorum()
@@ -148,8 +149,9 @@ def _disk_full(action: actions.DiskFull, cluster: Cluster) -> Done:
 
 def crash_registry(cluster: Cluster) -> Done:
     """Until `restart_registry`."""
+    touched = _bites(cluster, "down")
     cluster.registry.down()
-    return Done(touched=_bites(cluster, "down"))
+    return Done(touched=touched)
 
 
 def restart_registry(cluster: Cluster) -> Done:

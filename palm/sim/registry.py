@@ -49,7 +49,7 @@ from palm.sim.registry_token import Token
 
 WAY_OUT = "see the script's steps on the registry, and its links"
 _PAUSE_NS, _PAUSE_NS_MAX = 100_000_000, 1_000_000_000
-_PAUSES_MIN = 5  # no pause is longer than that part of a call's time: who renews a lease must not sleep through a chance
+_PAUSES_MIN = 5  # no pause is longer than that part of a call's time: a renewal must not sleep through its chance
 _LISTINGS_MAX = 3
 _TOKENS_MAX = 3  # repeated authentications within one call; more often means that tokens do not work here
 _NO_TOKEN = (v.Refusal.INVALID_TOKEN, v.Refusal.NO_USER)

@@ -226,7 +226,7 @@ class RegistryServer:
         """One request has arrived."""
         members, member = self.members, session.member
         if not members.up[member]:
-            self._bit("down" if members.count == 1 else members.places[member])
+            self._bit(members.places[member] if self.is_up else "down")
             session.say(ask.number, absent="connection refused")
         elif ask.method == "hello" and members.count > 1:
             self._later(partial(session.say, ask.number))  # whoever is up can say that much

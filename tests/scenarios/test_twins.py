@@ -182,7 +182,8 @@ TWINS = [
         "registry/half-applied",
         registration,
         '            except Indefinite as error:\n                self._log(f"registry: {error}")\n',
-        "            except Indefinite:\n                return Committed(succeeded=True, revision=Revision(2), responses=())\n",
+        "            except Indefinite:\n"
+        "                return Committed(succeeded=True, revision=Revision(2), responses=())\n",
         "registered",
     ),
     Twin(

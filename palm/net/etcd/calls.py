@@ -27,7 +27,7 @@ SILENCE_S_MIN = 0.25  # no answer in less, as in the rest of a deadline, is no s
 TOKENS_MAX = 3  # repeated authentications within one call; more often means that tokens do not work here
 ROUND_PAUSE_S = 0.1  # after all endpoints failed at once; doubled each round up to the next
 ROUND_PAUSE_S_MAX = 1.0
-PAUSES_MIN = 5  # no pause is longer than that part of a call's time: who renews a lease must not sleep through a chance
+PAUSES_MIN = 5  # no pause is longer than that part of a call's time: a renewal must not sleep through its chance
 
 Q = TypeVar("Q", bound=wire.Message)
 A = TypeVar("A", bound=wire.Message)
