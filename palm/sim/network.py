@@ -274,6 +274,10 @@ class Network:
         if part_of:
             self._parts[name] = part_of
 
+    def knows(self, name: str) -> bool:
+        """Whether a host of that name was added."""
+        return name in self._zones
+
     @property
     def hosts(self) -> dict[str, str]:
         """Each host's name and its zone, in the order they were added."""
