@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
+from typing import Iterator, Mapping
 
 from palm.errors import did_you_mean
 from palm.sim.scenario.yaml_strict import Node, Text
@@ -47,6 +47,8 @@ class Source:
     classes: tuple[str, ...]
     functions: tuple[str, ...]
     served: Mapping[str, tuple[str, ...]]
+    bases: Mapping[str, tuple[str, ...]]
+    """Of each class: the names of what it is made from, as far as they are names."""
 
 
 def read_source(node: Text, path: Path) -> Source:
@@ -67,7 +69,7 @@ def read_source(node: Text, path: Path) -> Source:
                 ]
                 if len(texts) == len(functions):
                     served[name] = tuple(texts)
-    classes = [item.name for item in ast.walk(tree) if isinstance(item, ast.ClassDef)]
+    bases = {item.name: tuple(_names(item.bases)) for item in ast.walk(tree) if isinstance(item, ast.ClassDef)}
     imported = [
         (alias.asname or alias.name)
         for item in ast.walk(tree)
@@ -75,4 +77,13 @@ def read_source(node: Text, path: Path) -> Source:
         for alias in item.names
     ]
     defined = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
-    return Source(tuple(classes + imported), tuple(defined), served)
+    return Source((*bases, *imported), tuple(defined), served, bases)
+
+
+def _names(bases: list[ast.expr]) -> Iterator[str]:
+    """`ButterflyServer`, also where it reads `palm.ButterflyServer`."""
+    for base in bases:
+        if isinstance(base, ast.Name):
+            yield base.id
+        elif isinstance(base, ast.Attribute):
+            yield base.attr

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Mapping
 
+from palm.core.kinds import PARALLEL
 from palm.errors import did_you_mean
 from palm.sim.scenario.files import find_at, read_source
 from palm.sim.scenario.forms import Form
 from palm.sim.scenario.yaml_strict import Node, Text
+
+KINDS = PARALLEL | {"RegisteredServer", "SourceServer", "SinkServer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,8 @@ class Run:
     file: Path
     class_name: str
     served: tuple[str, ...] | None
+    parallel: bool | None = None
+    """Its leader hands out the work; None where a base of the class is not in the file."""
 
 
 def _named(node: Node, expected: str) -> tuple[str, str]:
@@ -38,7 +44,23 @@ def _run(node: Node) -> Run:
     source = read_source(node, path)
     if class_name not in source.classes:
         node.refuse(f"a class of {file}", did_you_mean(class_name, source.classes))
-    return Run(path, class_name, source.served.get(class_name))
+    return Run(path, class_name, source.served.get(class_name), _is_parallel(class_name, source.bases))
+
+
+def _is_parallel(class_name: str, bases: Mapping[str, tuple[str, ...]]) -> bool | None:
+    """By the names of the bases, through all classes of the file."""
+    waiting, seen = [class_name], set[str]()
+    known: bool | None = None
+    while waiting:
+        name = waiting.pop()
+        if name in PARALLEL:
+            return True
+        if name in KINDS:
+            known = False
+        if name not in seen:
+            seen.add(name)
+            waiting += bases.get(name, ())
+    return known
 
 
 def _function(node: Node) -> Run:

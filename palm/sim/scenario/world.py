@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Mapping
 
+from palm.core.kinds import processes
 from palm.sim import network
 from palm.sim.draws import ZERO, Distribution
 from palm.sim.scenario import units
@@ -143,6 +144,9 @@ class ServerBlock:
     host: Annotated[str | None, Key("host", NAME)] = None
     hosts: Annotated[tuple[str, ...], Key("hosts", list_of(NAME, least=1))] = ()
     instances: Annotated[int | None, Key("instances", whole(1, 100_000))] = None
+    """All that there are; None: one on each host, or as `workers` says."""
+    workers: Annotated[int | None, Key("workers", whole(1, 1_024))] = None
+    """On each host what `palm run --workers` starts there: so many processes, and of a parallel server one to lead."""
     functions: Annotated[tuple[str, ...], Key("functions", list_of(NAME, least=1))] = ()
     """Empty: those of `run.served`."""
     memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile", "durable"]))] = "volatile"
@@ -163,7 +167,8 @@ class ServerBlock:
     def places(self) -> tuple[str, ...]:
         """The host of each instance: hosts in turn, by default one instance on each."""
         hosts = (self.host,) if self.host is not None else self.hosts
-        return tuple(hosts[index % len(hosts)] for index in range(self.instances or len(hosts)))
+        each = 1 if self.workers is None else processes(self.workers, parallel=bool(self.run.parallel))
+        return tuple(hosts[index % len(hosts)] for index in range(self.instances or len(hosts) * each))
 
     @property
     def served(self) -> tuple[str, ...] | None:
@@ -174,6 +179,15 @@ class ServerBlock:
 def _check_server(server: ServerBlock, node: Node) -> None:
     if (server.host is None) == (not server.hosts):
         node.place.refuse("a server needs the key 'host' or the key 'hosts', and not both")
+    if server.workers is not None:
+        if server.instances is not None:
+            at(node, "workers").place.refuse("a server has instances (in all) or workers (on each host), not both")
+        if server.run.parallel is None:
+            at(node, "workers").refuse(
+                "instances instead of workers",
+                f" (whether {server.run.class_name} is a parallel server, and has one process more to lead, is seen "
+                "from its bases; one of them is not in that file)",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +195,7 @@ class World:
     hosts: Annotated[Mapping[str, HostBlock], Key("hosts", map_of(Form("a host, as {zone: a}", _host), least=1))]
     servers: Annotated[
         Mapping[str, ServerBlock],
-        Key("servers", map_of(block_of(ServerBlock, "server", not_yet={"workers"}, check=_check_server), least=1)),
+        Key("servers", map_of(block_of(ServerBlock, "server", check=_check_server), least=1)),
     ]
     registry: Annotated[RegistryBlock, Key("registry", block_of(RegistryBlock, "registry"))] = RegistryBlock()
 
