@@ -41,7 +41,7 @@ def do_to_processes(action: actions.OnProcesses, who: list[Instance], cluster: C
         case actions.JumpClock():
             for host in hosts:
                 host.clock.wall_offset += action.by_ns
-            return Done(touched=_count(len(hosts)))
+            return Done(touched=_count(len(hosts) if action.by_ns else 0))
         case actions.Upgrade():
             make = load_class(action.to.file, action.to.class_name, cluster.world.kernel.seed)
             for instance in who:
@@ -75,7 +75,7 @@ def _drift(action: actions.Drift, hosts: list[Host]) -> Done:
         for host in hosts:
             host.clock.drift(0)
 
-    return Done(touched=_count(len(hosts)), undo=undo, for_ns=action.for_ns)
+    return Done(touched=_count(len(hosts) if action.ppm else 0), undo=undo, for_ns=action.for_ns)
 
 
 def _fill_disks(action: actions.DiskFull, disks: list[Disk]) -> Done:

@@ -156,6 +156,8 @@ class _Names:
                 self.known("step", before, self.steps, at(node, "after", "step"))
             case When() as when:
                 self.check_when(when, at(node, "when"))
+        if isinstance(step.action, Point) and (step.action.effect == "wait") != (step.action.by_ns > 0):
+            at(node, "effect").place.refuse("effect: wait needs the key 'by', how long; the others have none")
         match step.action:
             case Cancel(job=job):
                 self.known("job", job, self.jobs, at(node, "job"))
