@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable, Container, Mapping, Sequence
 
 from palm.core.message import JobId, Peer
-from palm.errors import NameTaken, RegistryError, StartFailed
+from palm.errors import NameTaken, PalmError, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
@@ -21,6 +21,7 @@ from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
 from palm.sim import sandbox
+from palm.sim.blame import said_by
 from palm.sim.draws import ZERO, Distribution, Key
 from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
@@ -155,7 +156,12 @@ class Cluster:
         spec = self._specs[instance.server]
         listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
         host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
-        server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
+        try:
+            server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
+        except StartFailed as error:
+            instance.refused = error  # as a process that ends with a traceback before it has begun
+            host.crash()
+            return
         traits = traits_of(server)
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
@@ -365,9 +371,14 @@ def held_by_instance(name: str, serving: Serving, still_open: Container[JobId]) 
 
 
 def _made(make: Callable[[], object], surroundings: sandbox.Surroundings) -> object:
-    """A server object; its constructor is user code."""
+    """A server object; its constructor is user code. Raises StartFailed for what that raises."""
     before = sandbox.enter(surroundings)
     try:
         return make()
+    except PalmError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's constructor raises is shown as one error
+        name = getattr(make, "__name__", "the server's class")
+        raise StartFailed(f"{name}() raised {said_by(error)}") from error
     finally:
         sandbox.enter(before)

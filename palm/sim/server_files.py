@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator
 
 from palm.errors import HarnessError, ScenarioError
 from palm.sim import sandbox
+from palm.sim.blame import said_by
 from palm.sim.still import Still
 from palm.wire.schemas import side_by_side
 
@@ -44,8 +45,8 @@ def _load(path: Path, name: str, seed: int) -> Callable[..., object]:
     try:
         with _beside(path.parent), side_by_side():
             spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is shown as one error
-        raise ScenarioError(f"{path} does not load: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is shown as one error
+        raise ScenarioError(f"{path} does not load: {said_by(error, path)}") from error
     finally:
         sandbox.enter(before)
     sandbox.adopt(module)

@@ -49,6 +49,8 @@ class Source:
     served: Mapping[str, tuple[str, ...]]
     bases: Mapping[str, tuple[str, ...]]
     """Of each class: the names of what it is made from, as far as they are names."""
+    methods: Mapping[str, tuple[str, ...]]
+    """Of each class: what it defines itself."""
 
 
 def read_source(node: Text, path: Path) -> Source:
@@ -77,7 +79,17 @@ def read_source(node: Text, path: Path) -> Source:
         for alias in item.names
     ]
     defined = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
-    return Source((*bases, *imported), tuple(defined), served, bases)
+    methods = {item.name: tuple(_defined(item.body)) for item in ast.walk(tree) if isinstance(item, ast.ClassDef)}
+    return Source((*bases, *imported), tuple(defined), served, bases, methods)
+
+
+def _defined(body: list[ast.stmt]) -> Iterator[str]:
+    """Methods, and names that something is given to, which may be one."""
+    for one in body:
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield one.name
+        elif isinstance(one, ast.Assign):
+            yield from (target.id for target in one.targets if isinstance(target, ast.Name))
 
 
 def _names(bases: list[ast.expr]) -> Iterator[str]:
@@ -87,3 +99,5 @@ def _names(bases: list[ast.expr]) -> Iterator[str]:
             yield base.id
         elif isinstance(base, ast.Attribute):
             yield base.attr
+        else:
+            yield ""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Mapping
 
 from palm.core.kinds import processes
+from palm.errors import did_you_mean
 from palm.sim import network
 from palm.sim.draws import ZERO, Distribution
 from palm.sim.scenario import units
@@ -127,15 +128,17 @@ def _host(node: Node) -> HostBlock:
     return take(node, HostBlock, what="host")
 
 
-def _option(node: Node) -> str | int | bool:
-    match node:
-        case Text(kind="int"):
-            return whole(-(10**15), 10**15).read(node)
-        case Text(kind="bool", value="true" | "false"):
-            return node.value == "true"
-        case Text(kind="str"):
-            return node.value
-    node.refuse("an option's value: text, a whole number, true or false")
+OPTIONS = ("max_in_flight", "max_payload_bytes")
+"""Settings of a server that a scenario may change."""
+
+
+def _options(node: Node) -> Mapping[str, int]:
+    options = map_of(whole(1, 10**12)).read(node)
+    for name in options:
+        if name not in OPTIONS:
+            hint = did_you_mean(name, OPTIONS) or f"; there are {', '.join(OPTIONS)}"
+            at(node, name).place.refuse(f"a server has no option {name!r:.80}{hint}")
+    return options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +160,10 @@ class ServerBlock:
     each life."""
     start_ns: Annotated[int, Key("start", DURATION)] = 0
     """When its processes are started."""
-    options: Annotated[Mapping[str, str | int | bool], Key("options", map_of(Form("a value", _option)))] = field(
+    options: Annotated[Mapping[str, int], Key("options", Form("a mapping of options", _options))] = field(
         default_factory=lambda: MappingProxyType({})
     )
-    """Given to the server as its settings; checked when it is made."""
+    """Given to the server as its settings."""
     line: int = 0
 
     @property
@@ -179,6 +182,12 @@ class ServerBlock:
 def _check_server(server: ServerBlock, node: Node) -> None:
     if (server.host is None) == (not server.hosts):
         node.place.refuse("a server needs the key 'host' or the key 'hosts', and not both")
+    if server.run.methods is not None:
+        for index, name in enumerate(server.functions):
+            if name not in server.run.methods:
+                here = f"; it has {', '.join(server.run.methods)}" if server.run.methods else "; it has none"
+                hint = did_you_mean(name, server.run.methods) or here
+                at(node, "functions", index).refuse(f"a function of {server.run.class_name}", hint)
     if server.workers is not None:
         if server.instances is not None:
             at(node, "workers").place.refuse("a server has instances (in all) or workers (on each host), not both")
