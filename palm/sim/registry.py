@@ -303,6 +303,18 @@ class SimRegistry:
             if line.session is not None:
                 line.session.leave()
 
+    def suspend(self) -> None:
+        """Its machine is: the registry finds the connections dead, and closes them. Leases run on."""
+        for line in self._lines:
+            if line.session is not None:
+                line.session.forget()
+
+    def resume(self) -> None:
+        """The connections are found dead."""
+        if not self._closed:
+            for line in self._lines:
+                line.throw_away()
+
     # -- watches -------------------------------------------------------------------------------------------------
 
     def begin(self, watch: SimWatch) -> None:

@@ -11,6 +11,7 @@ from palm.sim.faults import (
     crash_registry,
     do_to_processes,
     do_to_registry,
+    fill_registry,
     freeze_member,
     freeze_registry,
     reset_links,
@@ -81,17 +82,19 @@ class SimStage:
     def act(self, step: str, action: actions.Action, who: Sequence[Instance]) -> Done:
         cluster = self._cluster
         match action:
-            case actions.Crash():
+            case actions.Crash() if self._is_registry(action.who):
                 member = self._member(step, action.who)
                 return crash_registry(cluster) if member is None else crash_member(cluster, member)
-            case actions.Restart():
+            case actions.Restart() if self._is_registry(action.who):
                 member = self._member(step, action.who)
                 return restart_registry(cluster) if member is None else restart_member(cluster, member)
-            case actions.Freeze(for_ns=for_ns):
+            case actions.Freeze(for_ns=for_ns) if self._is_registry(action.who):
                 member = self._member(step, action.who)
                 if member is None:
                     return freeze_registry(cluster, step, for_ns)
                 return freeze_member(cluster, member, step, for_ns)
+            case actions.DiskFull(who=TheRegistry()):
+                return fill_registry(action, cluster)
             case actions.Reset():
                 return reset_links(self._ends(action.link), cluster)
             case actions.Point():
@@ -110,6 +113,9 @@ class SimStage:
 
     def heard(self, entry: Entry) -> None:
         self._points.reached(entry)
+
+    def _is_registry(self, who: Target) -> bool:
+        return who.step in self._members if isinstance(who, SameAs) else isinstance(who, TheRegistry)
 
     def _member(self, step: str, who: Target) -> int | None:
         """Which member of the registry is meant; None for all of them."""

@@ -129,13 +129,15 @@ class Script(Generic[A]):
         self._started[step.id] = now
         action = step.action
         match action:
-            case actions.Crash() | actions.Freeze() if self._of_registry(action.who):
+            case actions.Crash() | actions.Freeze() | actions.DiskFull() if self._of_registry(action.who):
                 self._follow(step, self._stage.act(step.id, action, []))
             case actions.Restart() if self._of_registry(action.who):
                 self._follow(step, self._stage.act(step.id, action, []))
                 self._end_crash_of_registry(action.who)
             case actions.Heal():
                 self._heal_links(step, action)
+            case actions.Crash(memory="kept"):
+                self._follow(step, self._stage.act(step.id, action, self._who(step, action.who, subjects)))
             case actions.Crash():
                 who = self._who(step, action.who, subjects)
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up)
@@ -151,7 +153,8 @@ class Script(Generic[A]):
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:
-                    self._stage.crash(instance)
+                    if instance.is_up:
+                        self._stage.crash(instance)
                     self._stage.start(instance)
                 self._touched[step.id] = len(who)
                 self._end_deaths(step, who)

@@ -56,6 +56,8 @@ def _why_not(step: Step, scenario: Scenario) -> str | None:
         ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
         if all(ends) or any(end is not None and end.is_one for end in ends):
             return "the shim stands before the registry as a whole, and not between its members"
+    if isinstance(action, actions.Crash) and action.memory == "kept":
+        return "crash: a process that is killed keeps no memory; `freeze` stops one that does"
     if isinstance(action, WITH_MEMBERS):
         return None if several else f"{step.do} needs a registry of three members; this one has one"
     if isinstance(action, ALWAYS):
