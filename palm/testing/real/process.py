@@ -40,6 +40,7 @@ from palm.sim.recorder import ClientInstrument, ServerInstrument
 from palm.sim.registry_server import PLACE as REGISTRY
 from palm.sim.scenario.actions import OnLink
 from palm.sim.scenario.load import Job
+from palm.sim.scenario.names import LOCAL
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
 from palm.sim.simulation import client_of, options_of
@@ -90,7 +91,8 @@ class Process:
             self.network.add_host(name, host.zone or "")
         self.network.add_host(REGISTRY)
         for link in scenario.links:
-            self.network.link(link.between, link.link())
+            if link.between != LOCAL:  # within a host it takes as long as it takes
+                self.network.link(link.between, link.link())
         self.rules: dict[str, Rule] = {}
         self.places: dict[Peer, str] = {}
         self.registries: list[ShimRegistry] = []
@@ -112,7 +114,7 @@ class Process:
             registry,
             seed=orders.seed,
             label=f"{name}/{orders.life}",
-            **({} if block is None else {"service": block.service}),
+            **({} if block is None else {"service": block.service, "burnt": block.cpu.handling}),
         )
         host.failed.add_done_callback(lambda failed: self.say_failed(failed.result()))
         return host
