@@ -34,7 +34,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--score", action="store_true", help="run planted bugs of PALM against the scenarios of this directory"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
-    parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write every frame as a line of JSON; --world real: a recording to calibrate by"
+    )
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
     parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
     parser.add_argument("--world", choices=["sim", "real"], default="sim", help="real: processes, ZeroMQ and an etcd")

@@ -10,6 +10,7 @@ from typing import Any, Awaitable, Callable, Mapping, Sequence
 
 from palm.net.executor import ThreadExecutor
 from palm.net.host import NetHost
+from palm.net.recording import RecordedExecutor, Tape
 from palm.ports.host import Executor
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
@@ -30,8 +31,9 @@ class RealHost(NetHost):
         burnt: Distribution = ZERO,
         seed: int = 0,
         label: str = "",
+        tape: Tape | None = None,
     ) -> None:
-        super().__init__(place, transport, registry)
+        super().__init__(place, transport, registry, tape)
         self._times = service, burnt
         self._draws = seed, label
 
@@ -40,16 +42,24 @@ class RealHost(NetHost):
         if service == burnt == ZERO:
             return super().executor(name)
         seed, label = self._draws
-        return ServedExecutor(self._loop, name, service, Key(seed, f"{label}/{name}/service"), burnt)
+        key = Key(seed, f"{label}/{name}/service")
+        return ServedExecutor(self._loop, name, service, key, burnt, self._tape)
 
 
 class ServedExecutor:
     """`palm.ports.host.Executor`: a ThreadExecutor whose items keep the processor, and then sleep, after they ran."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, name: str, service: Distribution, key: Key, burnt: Distribution = ZERO
+        self,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        service: Distribution,
+        key: Key,
+        burnt: Distribution = ZERO,
+        tape: Tape | None = None,
     ) -> None:
-        self._inner = ThreadExecutor(loop, name, inline=False)  # a sleep on the event loop would stop the host
+        inner = ThreadExecutor(loop, name, inline=False)  # a sleep on the event loop would stop the host
+        self._inner: Executor = inner if tape is None else RecordedExecutor(inner, tape)
         self._service = service
         self._burnt = burnt
         self._key = key
