@@ -11,11 +11,11 @@ START_S = 30.0
 
 
 def stream(
-    etcd: str, route: list[str], messages: int, payload_bytes: int, window: int, warm_up: int
+    etcd: str, route: list[str], messages: int, payload_bytes: int, window: int, warm_up: int, record: str = ""
 ) -> float:
-    """Messages a second along the route and back."""
+    """Messages a second along the route and back. `record`: see `palm calibrate`."""
     payload = b"x" * payload_bytes
-    with Client(etcd, window=window) as client:
+    with Client(etcd, window=window, record=record) as client:
         _exhaust(client, route, payload, warm_up)
         begin = perf_counter()
         _exhaust(client, route, payload, messages)

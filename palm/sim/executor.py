@@ -283,7 +283,10 @@ class SimExecutor:
     def _draw_computed(self) -> int:
         """What the same handling needs of the processor."""
         processor = self._host.processor
-        return 0 if processor is None else processor.costs.handling.sample(self._key.unit(self._ordinal | _COST_DRAW))
+        if processor is None:
+            return 0
+        costs = processor.costs
+        return costs.handover + costs.handling.sample(self._key.unit(self._ordinal | _COST_DRAW))
 
     def _draw(self) -> int:
         self._ordinal += 1

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import combinations
 from math import erf, exp, inf, log, pi, sqrt
+from operator import mul
 from statistics import NormalDist, fmean, pstdev
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
-from palm.sim.draws import Distribution, Empirical, Fixed, LogNormal, Normal, Uniform
+from palm.sim.draws import Distribution, Empirical, Fixed, LogNormal, Mix, Normal, Uniform
 
 KS_GOOD = 0.06
 """A parametric shape that is further from what was measured than this does not stand for it."""
@@ -23,16 +25,18 @@ _KS_BY_CHANCE = 1.36
 _P99_BY_CHANCE = 3.0
 """What samples of the very same shape come to in 19 of 20 cases, and deviations of a rank: both over the square root of
 their number."""
-SAME = 0.01
+SAME = 0.02
 """Times that differ by no more than this part, from the first to the 99th percentile, are one time."""
-POINTS = 101
-"""Of an empirical fit: so each percentile is one of them."""
+BODY, TAIL = 34, 11
+"""Points of an empirical fit: every third percentile up to the 99th, and each tenth of one above it."""
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 """That fits are shown by."""
 
 _Z99 = NormalDist().inv_cdf(0.99)
 _LEAST_DEVIATION = 1.0
 _COLLINEAR = 1e-3
+_BETTER = 1e-9
+"""One thing more must explain at least that part of what is left over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ def _candidates(ascending: tuple[int, ...]) -> list[tuple[str, Distribution]]:
         ("fixed", Fixed(quantile(ascending, 0.5))),
         ("uniform", Uniform(ascending[0], ascending[-1])),
         ("normal", Normal(round(mean), round(deviation))),
-        ("empirical", Empirical(tuple(_points(ascending)))),
+        ("empirical", _as_measured(ascending)),
     ]
     if ascending[0] > 0:
         logs = [log(one) for one in ascending]
@@ -114,11 +118,16 @@ def _candidates(ascending: tuple[int, ...]) -> list[tuple[str, Distribution]]:
     return shapes
 
 
-def _points(ascending: tuple[int, ...]) -> Iterable[int]:
-    """As many quantiles as an empirical fit has, the least and the greatest among them."""
+def _as_measured(ascending: tuple[int, ...]) -> Distribution:
+    """Straight lines between measured quantiles, closer to each other where a tail may be."""
+    body, tail = _points(ascending, 0.0, 0.99, BODY), _points(ascending, 0.99, 1.0, TAIL)
+    return Mix(((99.0, Empirical(tuple(body))), (1.0, Empirical(tuple(tail)))))
+
+
+def _points(ascending: tuple[int, ...], first: float, end: float, count: int) -> Iterator[int]:
     last = len(ascending) - 1
-    for index in range(POINTS):
-        place = index * last / (POINTS - 1)
+    for index in range(count):
+        place = (first + (end - first) * index / (count - 1)) * last
         below = int(place)
         low, high = ascending[below], ascending[min(below + 1, last)]
         yield low + round((place - below) * (high - low))
@@ -159,6 +168,9 @@ def cdf_of(shape: Distribution) -> Callable[[float], float]:
             return lambda x: 0.0 if x <= 0 else _bell(log(x) - log(p50), sigma)
         case Empirical(samples=samples):
             return lambda x: _between(samples, x)
+        case Mix(parts=parts):
+            weighed = [(weight / sum(one for one, _ in parts), cdf_of(part)) for weight, part in parts]
+            return lambda x: sum(share * cdf(x) for share, cdf in weighed)
     raise ValueError(f"{type(shape).__name__} has no distribution function here")
 
 
@@ -195,31 +207,48 @@ def _likelihood(shape: Distribution, ascending: tuple[int, ...]) -> float | None
 # -- costs ------------------------------------------------------------------------------------------------------------
 
 
-def shares(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """From rows (spent, frames, messages): what a frame and what a message costs, neither below 0, by least squares.
+def shares(rows: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, ...]:
+    """From rows (spent, counts of several things): what one of each thing costs, none below 0, by least squares.
 
-    Where frames and messages go up and down together nothing tells the two apart, and all of it goes to frames. What a
-    single cost is fitted to keeps the sum: what was spent is what is predicted.
+    Where things go up and down together nothing tells them apart, and what they cost goes to the first of them. Every
+    set of things is tried, so they should be few.
     """
-    ff = sum(frames * frames for _, frames, _ in rows)
-    mm = sum(messages * messages for _, _, messages in rows)
-    fm = sum(frames * messages for _, frames, messages in rows)
-    sf = sum(spent * frames for spent, frames, _ in rows)
-    sm = sum(spent * messages for spent, _, messages in rows)
-    determinant = ff * mm - fm * fm
-    if ff and mm and determinant > _COLLINEAR * ff * mm:
-        frame, message = (sf * mm - sm * fm) / determinant, (sm * ff - sf * fm) / determinant
-        if frame >= 0 and message >= 0:
-            return frame, message
-    spent, frames, messages = (sum(column) for column in zip(*rows, strict=True)) if rows else (0.0, 0.0, 0.0)
-    by_frame, by_message = (spent / frames if frames else 0.0), (spent / messages if messages else 0.0)
-    if not messages or _residual(rows, by_frame, 0.0) <= _residual(rows, 0.0, by_message):
-        return max(0.0, by_frame), 0.0
-    return 0.0, max(0.0, by_message)
+    things = len(rows[0][1]) if rows else 0
+    best, least = (0.0,) * things, sum(spent * spent for spent, _ in rows)
+    for size in range(1, things + 1):
+        for chosen in combinations(range(things), size):
+            found = _solved(
+                [[sum(row[i] * row[j] for _, row in rows) for j in chosen] for i in chosen],
+                [sum(spent * row[i] for spent, row in rows) for i in chosen],
+            )
+            if found is not None and min(found) >= 0:
+                costs = tuple(dict(zip(chosen, found, strict=True)).get(thing, 0.0) for thing in range(things))
+                residual = sum((spent - sum(map(mul, costs, row))) ** 2 for spent, row in rows)
+                if residual < least * (1 - _BETTER):
+                    best, least = costs, residual
+    return best
 
 
-def _residual(rows: Sequence[tuple[float, float, float]], frame: float, message: float) -> float:
-    return sum((spent - frame * frames - message * messages) ** 2 for spent, frames, messages in rows)
+def _solved(matrix: list[list[float]], right: list[float]) -> list[float] | None:
+    """Gauss; None where the columns are all but the same direction. The diagonal is of sums of squares."""
+    scale = [sqrt(row[index]) for index, row in enumerate(matrix)]
+    if not all(scale):
+        return None
+    size = len(right)
+    rows = [
+        [matrix[i][j] / (scale[i] * scale[j]) for j in range(size)] + [right[i] / scale[i]] for i in range(size)
+    ]
+    for i in range(size):
+        if rows[i][i] < _COLLINEAR:
+            return None
+        for j in range(i + 1, size):
+            factor = rows[j][i] / rows[i][i]
+            rows[j] = [one - factor * other for one, other in zip(rows[j], rows[i], strict=True)]
+    found = [0.0] * size
+    for i in reversed(range(size)):
+        known = sum(rows[i][j] * found[j] for j in range(i + 1, size))
+        found[i] = (rows[i][size] - known) / rows[i][i]
+    return [one / by for one, by in zip(found, scale, strict=True)]
 
 
 # -- the knee ---------------------------------------------------------------------------------------------------------
@@ -229,9 +258,9 @@ GROWTH_LEAST = 0.1
 
 
 def knee(points: Sequence[tuple[float, float]]) -> float | None:
-    """Where a growing curve bends most: the point furthest above the straight line from its first to its last, both axes
-    being from 0 to 1 ("Kneedle", Satopaa et al., 2011). `points` are (x, y) by ascending x; None: it grows all the way
-    alike, or hardly at all."""
+    """Where a growing curve bends most, as "Kneedle" has it (Satopaa et al., 2011): at the point furthest above the
+    straight line from the first to the last, with each axis from 0 to 1. `points` are (x, y) by ascending x; None: it
+    grows all the way alike, or hardly at all."""
     if len(points) < 3:
         return None
     xs, ys = [x for x, _ in points], [y for _, y in points]

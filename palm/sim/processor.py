@@ -23,9 +23,11 @@ _FINE = 1 << 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """What a process computes. `handling`: for each message that its user code handles, beside the time that it takes
-    waiting. `frame`, `message`: PALM's own (ns), for each frame that it takes or gives, and each message in one."""
+    waiting. `handover`: PALM's own (ns) for each of them, to give it to user code and to get its result. `frame`,
+    `message`: PALM's own for each frame that it takes or gives, and each message in one."""
 
     handling: Distribution = ZERO
+    handover: int = 0
     frame: int = 0
     message: int = 0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palm.sim.draws import Distribution, Empirical, Fixed, Key, LogNormal, Mix, Normal, Uniform
+from palm.sim.draws import Distribution, Fixed, Key, LogNormal, Mix, Normal, Uniform
 from palm.sim.fit import cdf_of, fit, knee, ks_distance, quantile, shares
 
 US, MS = 1_000, 1_000_000
@@ -71,7 +71,7 @@ def test_what_has_no_shape_is_taken_as_it_was_measured() -> None:
     """Two humps fit no bell: the measured quantiles stand for themselves, the percentiles right."""
     humps = Mix(((9, Normal(2 * MS, MS // 10)), (1, Normal(50 * MS, MS))))
     fitted = fit(drawn(humps, 5))
-    assert isinstance(fitted.best.distribution, Empirical)
+    assert fitted.best.kind == "empirical"
     for share in (0.1, 0.5, 0.85, 0.95, 0.99):
         assert fitted.best.at(share) == pytest.approx(fitted.measured(share), rel=0.05)
     assert min(one.ks for one in fitted.fits if one.kind in ("normal", "lognormal", "uniform")) > 0.06
@@ -126,16 +126,23 @@ def test_costs_of_frames_and_messages_are_told_apart(frame: float, message: floa
     """Where the number of messages in a frame changes, both costs come back."""
     chance = Random(seed)
     counts = [(frames := chance.randint(50, 200), frames * chance.randint(1, 8)) for _ in range(60)]
-    rows = [(frame * frames + message * messages, float(frames), float(messages)) for frames, messages in counts]
+    rows = [(frame * frames + message * messages, (frames, messages)) for frames, messages in counts]
     found = shares(rows)
     assert found == pytest.approx((frame, message), abs=1e-3)
 
 
 def test_costs_that_cannot_be_told_apart_go_to_frames() -> None:
     """One message in each frame: the sum is what is known, and it is kept."""
-    rows = [(30.0 * count, float(count), float(count)) for count in (10, 20, 30)]
-    assert shares(rows) == (30.0, 0.0)
-    assert shares([]) == (0.0, 0.0)
+    assert shares([(30.0 * count, (count, count)) for count in (10, 20, 30)]) == pytest.approx((30.0, 0.0))
+    assert shares([(5.0, (0, 0))]) == (0.0, 0.0)
+    assert shares([]) == ()
+
+
+def test_costs_of_handlings_are_told_from_those_of_frames() -> None:
+    """A leader and a worker carry the same frames, and one of them handles."""
+    leader = [(20.0 * count, (count, count, 0)) for count in (40, 44, 60)]
+    worker = [(20.0 * count + 75.0 * count, (count, count, count)) for count in (20, 22, 30)]
+    assert shares([*leader, *worker]) == pytest.approx((20.0, 0.0, 75.0))
 
 
 @given(st.integers(2, 12))

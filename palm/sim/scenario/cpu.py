@@ -21,9 +21,11 @@ class _ClientCpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cpu:
-    """Processor time: of each handling, beside its service time, and of PALM for each frame and each message in one."""
+    """Processor time: of each handling, beside its service time; and of PALM, to hand each over to user code, for each
+    frame, and for each message in one."""
 
     handling: Annotated[Distribution, Key("handling", DELAY)] = ZERO
+    handover: Annotated[int, Key("handover", DURATION)] = 0
     frame: Annotated[int, Key("frame", DURATION)] = 0
     message: Annotated[int, Key("message", DURATION)] = 0
 
@@ -39,9 +41,10 @@ def _form(shape: type[_Cpu] | type[_ClientCpu], example: str) -> Form[Costs]:
 
 
 def _costs(said: _Cpu | _ClientCpu) -> Costs:
-    handling = said.handling if isinstance(said, _Cpu) else ZERO
-    return Costs(handling=handling, frame=said.frame, message=said.message)
+    if isinstance(said, _Cpu):
+        return Costs(handling=said.handling, handover=said.handover, frame=said.frame, message=said.message)
+    return Costs(frame=said.frame, message=said.message)
 
 
-CPU = _form(_Cpu, "{handling: 2ms, frame: 40us, message: 3us}")
+CPU = _form(_Cpu, "{handling: 2ms, handover: 50us, frame: 40us, message: 3us}")
 CLIENT_CPU = _form(_ClientCpu, "{frame: 40us, message: 3us}")
