@@ -9,7 +9,7 @@ from importlib import import_module
 
 NAMES = (
     *("echo", "stream", "chain", "butterfly", "dispatch", "loss"),
-    *("large", "startup", "memory", "butterfly_memory", "sim"),
+    *("large", "startup", "memory", "butterfly_memory", "sim", "predict"),
 )
 """One module of that name each, with `measure`."""
 

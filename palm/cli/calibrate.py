@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from palm.errors import BadRecord
@@ -43,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"palm calibrate: {error.filename}: {error.strerror}", file=sys.stderr)
         return BAD_FILE
     print(*report(found), sep="\n")
-    print(f"written to {args.out}: name it in a scenario, as `calibration: {args.out}`")
+    print(f"written to {args.out}: a scenario beside it takes it as `calibration: {Path(args.out).name}`")
     return 0

@@ -50,7 +50,7 @@ def as_svg(plan: Plan, title: str) -> str:
     for point in points:
         if point.verdict is not Verdict.HOLDS:
             parts.append(
-                f'<text x="{x_of(point.value):.1f}" y="{_TOP - 6}" text-anchor="middle" fill="{_RED}" font-size="11">'
+                f'<text x="{x_of(point.value):.1f}" y="{lower + _PANEL + 34:.1f}" text-anchor="middle" fill="{_RED}">'
                 f"{point.verdict.value}</text>"
             )
     every = ceil(len(xs) / _LABELS_MOST)
