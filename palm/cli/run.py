@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 def run_announced(announced: Announced, args: argparse.Namespace) -> int:
     # Imported late: loading errors come at once, and a supervisor's children pay for it only once each.
+    from palm.core.kinds import PARALLEL, processes
     from palm.gateway.process import ServerOptions, serve_process
     from palm.gateway.supervisor import supervise
-    from palm.runtime.serving import PARALLEL
 
     set_up_logging(args)
     try:
@@ -103,9 +103,8 @@ def run_announced(announced: Announced, args: argparse.Namespace) -> int:
             record=args.record,
         )
         if args.workers > 1:
-            # Those that work, and where they need one, who leads them.
-            leaders = 1 if getattr(announced.server, "kind", "") in PARALLEL else 0
-            return supervise(args.workers + leaders, options)
+            parallel = getattr(announced.server, "kind", "") in PARALLEL
+            return supervise(processes(args.workers, parallel=parallel), options)
     except PalmError as error:
         print(f"palm run: {error}", file=sys.stderr)
         return 2

@@ -16,6 +16,9 @@ from palm.sim.linearizable import Operation
 class EntryKind(Enum):
     """The words of the ledger; scenario files use the values."""
 
+    # The members are what they are by identity; Enum's own hash is a call into Python, for each entry of a run.
+    __hash__ = object.__hash__
+
     # of a message, at its client: subject is the job and the sequence
     SENT = "sent"
     """The client took it from the job's source, and answers for it from now on."""
@@ -48,6 +51,15 @@ class EntryKind(Enum):
     CRASHED = "crashed"
     STOPPED = "stopped"
     """Ended by itself, in good order."""
+    SUSPENDED = "suspended"
+    """It stands still with all that is in its memory, and without its connections."""
+    RESUMED = "resumed"
+    REFUSED = "refused"
+    """Its store has answered a client's operation with an error; `detail` is what it says."""
+    COMMITTING = "committing"
+    """It has given its disk something to keep."""
+    CUT_SHORT = "cut-short"
+    """It died with commits to its disk under way; `detail` says how many, and how many the disk has all the same."""
     REGISTERED = "registered"
     DEREGISTERED = "deregistered"
     LEASE_EXPIRED = "lease-expired"

@@ -190,6 +190,7 @@ class Host:
         "processor",
         "registry",
         "stacks",
+        "suspended",
         "transport",
         "world_changed",
     )
@@ -218,6 +219,8 @@ class Host:
         """The name and, after a restart, the life: no other process of the run has it."""
         self.alive = True
         self.frozen = False
+        self.suspended = False
+        """Frozen, and with its connections gone: until `resume`."""
         self.busy: Busy | None = None
         """What makes its user code slower than it is, at present."""
         self.clock = Clock(kernel, process.clock_offset, process.drift_ppm)
@@ -248,6 +251,14 @@ class Host:
     def call_soon(self, callback: Callable[[], None]) -> None:
         if self.alive:
             self.kernel.call_soon(partial(self.perform, callback))
+
+    def call_next(self, callback: Callable[[], None]) -> None:
+        """`call_soon`, for the last thing that a callback does: without a turn of the kernel where nothing comes
+        before it."""
+        if self.kernel.has_more_now:
+            self.call_soon(callback)
+        else:
+            self.perform(callback)
 
     def call_at(self, when: int, callback: Callable[[], None]) -> _HostTimer:
         return _HostTimer(self, when, callback)
@@ -330,8 +341,8 @@ class Host:
                 part.freeze()
 
     def thaw(self) -> None:
-        """Go on: what would have happened meanwhile happens now, in its order."""
-        if self.alive and self.frozen:
+        """Go on: what would have happened meanwhile happens now, in its order. One that is suspended does not."""
+        if self.alive and self.frozen and not self.suspended:
             self.frozen = False
             self.kernel.trace.record(self.label, self.place, "thaw")
             late, self._late = self._late, []
@@ -342,6 +353,27 @@ class Host:
             self.world_changed()
             for part in self._attached:
                 part.thaw()
+
+    def suspend(self) -> None:
+        """Stop with all that is in memory, as on a machine that is suspended: its connections do not survive that, and
+        what is sent to it meanwhile is lost."""
+        if self.alive and not self.suspended:
+            self.freeze()
+            self.suspended = True
+            self.transport.suspend()
+            self.registry.suspend()
+            for part in self._attached:
+                part.suspend()
+
+    def resume(self) -> None:
+        """Go on after `suspend`, with the memory of then and the clocks of now; connections come up anew."""
+        if self.alive and self.suspended:
+            self.suspended = False
+            self.transport.resume()
+            self.registry.resume()
+            self.thaw()
+            for part in self._attached:
+                part.resume()
 
     # -- for the adapters of this process ------------------------------------------------------------------------
 
@@ -366,7 +398,8 @@ class Host:
                     f"{self.name}: time.sleep in an async handler or a constructor would stop the whole process; "
                     "await asyncio.sleep, or sleep in a function"
                 )
-            self.call_at(self.now() + duration, self.parking())
+            resume = partial(self.stacks.resume, self.stacks.current())
+            self.call_at(self.now() + duration, partial(self.call_next, resume))
             self.park()
 
     def compute(self, duration: int) -> None:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Callable, Iterator, Mapping, Sequence
+from typing import Callable, Iterator, Sequence
 
 from palm.errors import HarnessError, ScenarioError, did_you_mean
-from palm.runtime.serving import PARALLEL
 from palm.sim.fit import knee, quantile
 from palm.sim.history import EntryKind, History, is_of
 from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario, load
 from palm.sim.scenario.units import Rate, S
-from palm.sim.scenario.world import ServerBlock
-from palm.sim.server_files import load_class
 from palm.sim.simulation import run
 from palm.sim.sweep import spread
 from palm.sim.verdict import Verdict
@@ -27,7 +24,7 @@ OF_SERVERS = ("workers", "instances")
 OF_JOBS = ("window", "rate")
 KEYS = (*OF_SERVERS, *OF_JOBS)
 VALUES_MAX = 200
-_MOST = {"workers": 10_000, "instances": 10_000, "window": 1_000_000, "rate": 10_000_000}
+_MOST = {"workers": 1_024, "instances": 10_000, "window": 1_000_000, "rate": 10_000_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +98,10 @@ def parse_vary(text: str, scenario: Scenario, file: str) -> Vary:
     if of not in known:
         hint = did_you_mean(of, known) or f" (it has {', '.join(known)})"
         raise ScenarioError(f"{file}: --vary: expected a {what} of this scenario, found {of!r:.100}{hint}")
-    if key == "workers" and not _is_parallel(scenario.world.servers[of]):
+    if key == "workers" and scenario.world.servers[of].run.parallel is None:
         raise ScenarioError(
-            f"{file}: --vary: {of} has no workers: it is no parallel server; vary {of}.instances instead"
+            f"{file}: --vary: expected {of}.instances: whether {of} is a parallel server, and has one process more to "
+            "lead, is seen from its bases; one of them is not in that file"
         )
     return Vary(key=key, of=of, values=_values(values.strip(), key, file))
 
@@ -143,22 +141,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _is_parallel(server: ServerBlock) -> bool:
-    return _kind(server) in PARALLEL
-
-
-def _kind(server: ServerBlock) -> str:
-    kind = getattr(load_class(server.run.file, server.run.class_name, 0), "kind", "")
-    return kind if isinstance(kind, str) else ""
-
-
 def varied(scenario: Scenario, key: str, of: str, value: int) -> Scenario:
     """The scenario with that number put into it."""
     if key in OF_SERVERS:
-        server = scenario.world.servers[of]
-        instances = value + 1 if key == "workers" else value  # who leads does not work
-        servers: Mapping[str, ServerBlock] = {**scenario.world.servers, of: replace(server, instances=instances)}
-        return replace(scenario, world=replace(scenario.world, servers=servers))
+        workers, instances = (value, None) if key == "workers" else (None, value)
+        server = replace(scenario.world.servers[of], workers=workers, instances=instances)
+        return replace(scenario, world=replace(scenario.world, servers={**scenario.world.servers, of: server}))
     change: Callable[[Job], Job] = _rated(value) if key == "rate" else _windowed(value)
     return replace(scenario, load=tuple(change(job) if job.id == of else job for job in scenario.load))
 

@@ -71,6 +71,7 @@ class Process(Protocol):
     def call_soon(self, callback: Callable[[], None]) -> None: ...
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer: ...
     def now(self) -> int: ...
+    def call_next(self, callback: Callable[[], None]) -> None: ...
     def perform(self, callback: Callable[[], None]) -> None: ...
     def draw(self, name: str, ordinal: int = 0) -> Random: ...
 
@@ -319,6 +320,12 @@ class Connection:
         self._listener_learns(self.listener, self.out)
         self._went_down(self._life)
 
+    def fall_dead(self) -> None:
+        """Nothing comes through any more, and nobody knows it yet: the silence will tell."""
+        for pipe in (self.out, self.back):
+            if pipe is not None and self.state == "up":
+                pipe.closed = True
+
     def listener_closed(self) -> None:
         """The listening end is closed or dead: the dialer learns of it, behind the data that is on its way."""
         if self.state == "up":
@@ -487,6 +494,17 @@ class SimTransport:
         self._sink = None
         self._close()
 
+    def suspend(self) -> None:
+        """Whatever is on its links is lost from now on. Who is at their other ends learns of it by the silence."""
+        for connection in (*self._dialed.values(), *self._served):
+            connection.fall_dead()
+
+    def resume(self) -> None:
+        """What is still taken for a link breaks now; dialed ones come up again by themselves."""
+        for connection in [*self._dialed.values(), *self._served]:
+            if connection.state == "up":
+                connection.reset()
+
     def _close(self) -> None:
         if self._closed:
             return
@@ -523,12 +541,16 @@ class SimTransport:
         self._served[connection] = None
 
     def arrived(self, peer: Peer, frames: list[Frame], pipe: Pipe[Frame], incoming: Connection | None) -> None:
-        """Frames from the network; `incoming` is the link by which a dialer reached us."""
+        """Frames from the network; `incoming` is the link by which a dialer reached us. The last that its callback
+        does."""
         if self._closed:
             return
         if incoming is not None:
             self._incoming[peer] = incoming
-        self._post(Arrived(peer, frames), pipe)
+        self._inbox.append((Arrived(peer, frames), pipe))
+        if not self._flushing and not self._reading and self._sink is not None:
+            self._flushing = True
+            self.process.call_next(self._flush)
 
     def forget(self, peer: Peer, connection: Connection) -> None:
         """The link by which a dialer reached us is gone."""

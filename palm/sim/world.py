@@ -52,7 +52,7 @@ class World:
         message; `costs`, what it and PALM need of the host's processors meanwhile.
         """
         place = name if place is None else place
-        if place not in self.network.hosts:
+        if not self.network.knows(place):
             self.network.add_host(place)
         former = self.processes.get(name)
         if name == PLACE or (former is not None and former.alive):

@@ -26,6 +26,9 @@ class Work(ButterflyServer):
 class Plain(RegisteredServer):
     def work(self, message: bytes) -> bytes:
         return message
+
+class Strange(type("Base", (RegisteredServer,), {})):
+    work = Plain.work
 """
 
 SCENARIO = """
@@ -38,6 +41,7 @@ world:
   servers:
     work: {run: "work.py:Work", host: here, instances: 2, functions: [work], cpu: {handling: 2ms}}
     plain: {run: "work.py:Plain", host: here, functions: [work], service: 1ms}
+    strange: {run: "work.py:Strange", host: here, functions: [work]}
 load:
   - {id: main, client: here, route: [work.work], messages: {count: 300, sizes: 20B}, window: 32}
   - {id: other, client: here, route: [plain.work], messages: {count: 20, sizes: 20B}, rate: 100/s}
@@ -76,18 +80,18 @@ def test_what_is_varied_is_read(scenario: Scenario, text: str, of: str, values: 
         ("worker=1..4", "expected one of workers, instances, window, rate, as in workers=1..16, found 'worker=1..4' "),
         ("worker=1..4", "(did you mean 'workers'?)"),
         ("workers", "expected one of workers, instances, window, rate"),
-        ("workers=1..4", "workers of which server? Write work.workers=... (it has work, plain)"),
+        ("workers=1..4", "workers of which server? Write work.workers=... (it has work, plain, strange)"),
         ("window=1..4", "window of which job? Write main.window=... (it has main, other)"),
         ("wrok.workers=1..4", "expected a server of this scenario, found 'wrok' (did you mean 'work'?)"),
         ("mian.rate=1..4", "expected a job of this scenario, found 'mian' (did you mean 'main'?)"),
-        ("plain.workers=1..4", "plain has no workers: it is no parallel server; vary plain.instances instead"),
+        ("strange.workers=1..4", "expected strange.instances: whether strange is a parallel server"),
         ("work.workers=4..1", "4..1 holds no value: the first is after the last"),
         ("work.workers=", "expected 1..16, 1..16:5 or 1,2,4,8 (whole numbers from 1), found ''"),
         ("work.workers=0..3", "expected 1..16"),
         ("work.workers=1..3:0", "expected 1..16"),
         ("work.workers=a,b", "expected 1..16"),
         ("main.window=1..1000", "holds 1000 values, 200 are the most: take a step, as 1..1000:5"),
-        ("work.workers=20000", "expected at most 10000, found 20000"),
+        ("work.workers=20000", "expected at most 1024, found 20000"),
     ],
 )
 def test_what_cannot_be_varied_is_refused(scenario: Scenario, text: str, said: str) -> None:
@@ -100,6 +104,7 @@ def test_what_cannot_be_varied_is_refused(scenario: Scenario, text: str, said: s
 def test_a_value_is_put_where_it_belongs(scenario: Scenario) -> None:
     """Workers have a leader beside them; an open load becomes a closed one, and the other way round."""
     assert len(varied(scenario, "workers", "work", 3).world.servers["work"].places) == 4
+    assert len(varied(scenario, "workers", "plain", 3).world.servers["plain"].places) == 3
     assert len(varied(scenario, "instances", "plain", 3).world.servers["plain"].places) == 3
     main, other = varied(scenario, "window", "other", 5).load
     assert (main.window, other.window, other.rate) == (32, 5, None)

@@ -52,6 +52,8 @@ def able(scenario: Scenario) -> tuple[tuple[Step, ...], list[str]]:
 def _why_not(step: Step, scenario: Scenario) -> str | None:
     action, several = step.action, scenario.world.registry.members > 1
     leader = isinstance(action, actions.Crash) and isinstance(action.who, TheRegistry) and action.who.leader
+    if isinstance(action, actions.Crash) and action.memory == "kept":
+        return "crash: a process that is killed keeps no memory; `freeze` stops one that does"
     if isinstance(action, WITH_MEMBERS) or leader:
         return None if several else f"{step.do} needs a registry of three members; this one has one"
     if isinstance(action, ALWAYS):

@@ -45,7 +45,7 @@ from palm.sim.scenario.load import Job
 from palm.sim.scenario.names import LOCAL
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.world import ServerBlock
-from palm.sim.simulation import client_of, options_of
+from palm.sim.simulation import client_of
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
 from palm.testing.real.host import RealHost
@@ -205,7 +205,7 @@ class ServerProcess:
         traits = traits_of(server)
         lease = process.scenario.world.registry.lease
         listed = block.served or listed_by_default(server)
-        options: dict[str, Any] = {**options_of(orders.server, block)}
+        options: dict[str, Any] = {**block.options}
         host = process.host(Peer(orders.peers[0]), port=0 if block.port is None else block.port + orders.index)
         inside = Inside(self._nested)
         serving = self._serving = Serving(
@@ -284,6 +284,7 @@ def _class_of(block: ServerBlock) -> Callable[[], object]:
     assert spec is not None and spec.loader is not None, "the loader has found the file"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    sys.path.insert(0, str(block.run.file.parent))  # as when it is run: what it imports may stand beside it
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is shown as one error
