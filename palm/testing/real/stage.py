@@ -111,6 +111,7 @@ class RealStage:
         scale: float,
         folder: Path,
         command: Sequence[str] = COMMAND,
+        record: str = "",
     ) -> None:
         self.clock = RealClock(seed)
         self.recorder = Recorder(self.clock)
@@ -135,6 +136,7 @@ class RealStage:
         self._scale = scale
         self._folder = folder
         self._command = command
+        self._record = record and os.path.abspath(record)
         self._etcd = RealEtcd(folder, scenario.world.registry.members)
         self._lives: dict[Peer, Life] = {}
         self._places: dict[Peer, str] = {}
@@ -408,6 +410,7 @@ class RealStage:
             server=place.server,
             index=place.index,
             life=place.lives,
+            record=self._record,
         )
         with open(self._folder / f"{place.name}.log", "ab") as log, theirs:
             process = subprocess.Popen(
