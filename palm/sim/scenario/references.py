@@ -25,6 +25,7 @@ from palm.sim.scenario.actions import (
     Reset,
     Restart,
     Scale,
+    Upgrade,
 )
 from palm.sim.scenario.chaos import Chaos
 from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
@@ -174,10 +175,13 @@ class _Names:
         match step.action:
             case Cancel(job=job):
                 self.known("job", job, self.jobs, at(node, "job"))
-            case Point(server=None):
-                pass
-            case Scale(server=server) | Point(server=str(server)):
+            case Point(server=None, name=name):
+                self.check_mark(name, at(node, "name"))
+            case Scale(server=server):
                 self.known("server", server, self.servers, at(node, "server"))
+            case Point(server=str(server), name=name):
+                self.known("server", server, self.servers, at(node, "server"))
+                self.check_mark(name, at(node, "name"))
             case Heal(link=None):
                 pass
             case _ if isinstance(step.action, OnProcesses):
@@ -207,6 +211,7 @@ class _Names:
             self.known("job", when.job, self.jobs, at(node, "job"))
         if when.name is not None and when.event != "mark":
             at(node, "name").place.refuse(f"{when.event} has no name: only a mark has")
+        self.check_mark(when.name, at(node, "name"))
         if when.event in ("handling", "answered"):
             self.check_visited(when, node)
         if when.event == "sent":
@@ -223,9 +228,25 @@ class _Names:
             if not during.action.lasts:
                 at(node, "during").refuse(f"a step that lasts ({during.do} is over at once)")
 
+    def check_mark(self, name: str | None, node: Node) -> None:
+        """Where the servers' files place marks, and write out all of their names, it is one of these."""
+        runs = [server.run for server in self.servers.values()]
+        runs += [step.action.to for step in self.steps.values() if isinstance(step.action, Upgrade)]
+        marks: dict[str, None] = {}
+        for run in runs:
+            if run.marks is None:
+                return
+            marks.update(dict.fromkeys(run.marks))
+        if name is not None and marks and name not in marks:
+            node.refuse(
+                "a mark that a server's file places", did_you_mean(name, marks) or f" (they place {_listed(marks)})"
+            )
+
     def check_visited(self, when: When, node: Node) -> None:
         jobs = self.jobs.values() if when.job is None else [self.jobs[when.job]]
         visited = {stage.server for job in jobs for stage in job.route}
+        if any(self.servers[name].run.calls for name in visited):
+            return  # its functions may visit any other
         if when.server is not None and when.server not in visited:
             at(node, "server").refuse("a server that a job's route visits", f" (they visit {_listed(sorted(visited))})")
 
@@ -343,6 +364,8 @@ class _Names:
         """Jobs, servers and steps that a check or sighting names, by the names of its fields."""
         if isinstance(one, Sighting) and one.name is not None and one.seen != "mark":
             at(node, "name").place.refuse(f"{one.seen} has no name: only a mark has")
+        if isinstance(one, Sighting):
+            self.check_mark(one.name, at(node, "name"))
         if (job := getattr(one, "job", None)) is not None:
             self.known("job", job, self.jobs, at(node, "what" if isinstance(one, Bounded) else "job"))
         if (server := getattr(one, "server", None)) is not None:
