@@ -61,6 +61,9 @@ def _add_serving_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain", type=seconds, default=30.0, metavar="S", help="how long to drain (default: %(default)g s)"
     )
+    parser.add_argument(
+        "--record", default="", metavar="FILE", help="append what it does to this file, for `palm calibrate`"
+    )
     add_registry_options(parser)
     add_log_options(parser)
 
@@ -77,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 def run_announced(announced: Announced, args: argparse.Namespace) -> int:
     # Imported late: loading errors come at once, and a supervisor's children pay for it only once each.
+    from palm.core.kinds import PARALLEL, processes
     from palm.gateway.process import ServerOptions, serve_process
     from palm.gateway.supervisor import supervise
-    from palm.runtime.serving import PARALLEL
 
     set_up_logging(args)
     try:
@@ -97,11 +100,11 @@ def run_announced(announced: Announced, args: argparse.Namespace) -> int:
             cert=args.cert,
             key=args.key,
             drain_s=args.drain,
+            record=args.record,
         )
         if args.workers > 1:
-            # Those that work, and where they need one, who leads them.
-            leaders = 1 if getattr(announced.server, "kind", "") in PARALLEL else 0
-            return supervise(args.workers + leaders, options)
+            parallel = getattr(announced.server, "kind", "") in PARALLEL
+            return supervise(processes(args.workers, parallel=parallel), options)
     except PalmError as error:
         print(f"palm run: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Sequence
 
-from palm.errors import HarnessError, ScenarioError
+from palm.errors import HarnessError, PalmError, ScenarioError
 
 if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
@@ -26,15 +26,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("scenario", nargs="+", help="the scenario's YAML file; several are run one after another")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seed", type=_seed, metavar="N", help="the seed (default: the file's first pinned one)")
-    which.add_argument("--seeds", type=_seeds, metavar="A..B", help="every seed from A up to and including B")
+    which.add_argument("--seeds", type=seeds_option, metavar="A..B", help="every seed from A up to and including B")
     parser.add_argument("--base", metavar="COMMIT", help="make other seeds of these numbers, from a commit's id")
-    parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes for several runs (default: one a core)")
+    parser.add_argument("--jobs", type=jobs_option, metavar="N", help="processes for many runs (default: one a core)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a run that is broken")
     parser.add_argument(
         "--score", action="store_true", help="run planted bugs of PALM against the scenarios of this directory"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
-    parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write every frame as a line of JSON; --world real: a recording to calibrate by"
+    )
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
     parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
     parser.add_argument("--world", choices=["sim", "real"], default="sim", help="real: processes, ZeroMQ and an etcd")
@@ -102,6 +104,9 @@ def run(args: argparse.Namespace) -> int:
         what = "the run on real processes" if args.world == "real" else "the simulator"
         print(f"palm simulate: {what} failed: {error}", file=sys.stderr)
         return HARNESS_FAILED
+    except PalmError as error:
+        print(f"palm simulate: {error}", file=sys.stderr)
+        return HARNESS_FAILED
     except OSError as error:
         print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)
         return HARNESS_FAILED
@@ -117,13 +122,21 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO[str] | None) -> int:
-    from palm.cli.shrinking import SECONDS, shrink_broken
+    from palm.cli.shrinking import SECONDS, keep_plain, shrink_broken
     from palm.cli.verdict import as_json, show
+    from palm.sim.simulation import RunFailed
     from palm.sim.simulation import run as run_scenario
     from palm.sim.verdict import Verdict
 
+    jobs, seconds = args.jobs or len(os.sched_getaffinity(0)), args.shrink_for or SECONDS
     try:
         result = run_scenario(scenario, task.seed, trace=None if trace is None else lambda line: _write(trace, line))
+    except RunFailed as failed:
+        if not args.shrink:
+            raise
+        print(f"palm simulate: the simulator failed: {failed}", file=sys.stderr)
+        shrink_broken(task.path, failed, jobs=jobs, seconds=seconds, in_json=args.json)
+        return HARNESS_FAILED
     finally:
         if trace is not None:
             trace.close()
@@ -132,8 +145,9 @@ def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO
     else:
         show(result, task.path)
     if args.shrink and result.verdict is Verdict.BROKEN:
-        jobs = args.jobs or len(os.sched_getaffinity(0))
-        shrink_broken(task.path, result, jobs=jobs, seconds=args.shrink_for or SECONDS, in_json=args.json)
+        shrink_broken(task.path, result, jobs=jobs, seconds=seconds, in_json=args.json)
+    elif not args.json:
+        keep_plain(task.path, result)
     return result.verdict.exit_code
 
 
@@ -152,7 +166,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _jobs(text: str) -> int:
+def jobs_option(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:5]) <= JOBS_MAX:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number of processes from 1 to {JOBS_MAX}")
     return int(text)
@@ -172,7 +186,7 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _seeds(text: str) -> range:
+def seeds_option(text: str) -> range:
     first, dots, last = text.partition("..")
     if not dots:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a range of seeds, such as 1..200")

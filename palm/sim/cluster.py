@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable, Container, Mapping, Sequence
 
 from palm.core.message import JobId, Peer
-from palm.errors import NameTaken, RegistryError, StartFailed
+from palm.errors import NameTaken, PalmError, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
@@ -21,13 +21,17 @@ from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
 from palm.sim import sandbox
-from palm.sim.draws import ZERO, Distribution
+from palm.sim.blame import said_by
+from palm.sim.draws import ZERO, Distribution, Key
+from palm.sim.etcd.watch import PROGRESS_INTERVAL
 from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
 from palm.sim.observed import ObservedEtcd
+from palm.sim.processor import FREE, Costs
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
-from palm.sim.registry_server import RegistryServer
+from palm.sim.registry import RegistrySettings
+from palm.sim.registry_server import PASSWORD, USER, RegistryServer
 from palm.sim.still import Still
 from palm.sim.storage import Disk, SimStorage
 from palm.sim.world import World
@@ -61,7 +65,31 @@ class Instance:
 
     @property
     def is_up(self) -> bool:
-        return self.host is not None and self.host.alive
+        return self.host is not None and self.host.alive and not self.host.suspended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryShape:
+    """How the registry of a cluster is made."""
+
+    members: int = 1
+    history: int | None = None
+    """How many revisions it keeps; None: all."""
+    progress_ns: int | None = None
+    """How often it tells quiet watches unasked how far they are; None: never."""
+    progress_overtakes: bool = False
+    token_ns: int | None = None
+    """It wants user and password, and a token that nobody uses lives that long; None: it wants neither."""
+
+    def set_up(self, server: RegistryServer) -> RegistrySettings:
+        """What its clients need."""
+        server.history = self.history
+        server.notifies_progress = self.progress_ns is not None
+        server.progress_overtakes = self.progress_overtakes
+        if self.token_ns is None:
+            return RegistrySettings()
+        server.want_password(self.token_ns)
+        return RegistrySettings(user=USER, password=PASSWORD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +101,7 @@ class ServerSpec:
     places: Sequence[str]
     functions: Sequence[str] = ()
     service: Distribution = ZERO
+    costs: Costs = FREE
     options: Mapping[str, int] = field(default_factory=dict)
     durable: bool = False
     """Its stores are on disks, which outlive crashes."""
@@ -83,9 +112,20 @@ class ServerSpec:
 
 
 class Cluster:
-    def __init__(self, seed: int, *, namespace: str = "palm", ttl_s: int = LEASE_TTL_S, renew: int = RENEW) -> None:
-        self.world = World(seed)
-        self.world.registry.etcd = ObservedEtcd(instances_prefix(namespace), self._seen)
+    def __init__(
+        self,
+        seed: int,
+        *,
+        namespace: str = "palm",
+        ttl_s: int = LEASE_TTL_S,
+        renew: int = RENEW,
+        registry: RegistryShape = RegistryShape(),
+    ) -> None:
+        self.world = World(seed, registry_members=registry.members)
+        self._credentials = registry.set_up(self.world.registry)
+        self.world.registry.etcd = ObservedEtcd(
+            instances_prefix(namespace), self._seen, progress_interval=registry.progress_ns or PROGRESS_INTERVAL
+        )
         self.recorder = Recorder(self.world.kernel)
         self.instances: dict[str, list[Instance]] = {}
         self.engines: dict[str, ClientEngine] = {}
@@ -147,11 +187,27 @@ class Cluster:
         return abs(to - before)
 
     def start(self, instance: Instance) -> None:
-        """Begin a new life of an instance that is down."""
+        """Begin a new life of an instance that is down; one that was suspended goes on with the old one."""
+        if instance.host is not None and instance.host.suspended and instance.host.alive:
+            instance.host.resume()
+            self._note(EntryKind.RESUMED, instance, instance.host.transport.peer)
+            return
         spec = self._specs[instance.server]
         listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
-        host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
-        server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
+        host = self.world.host(
+            instance.name,
+            place=instance.place,
+            service=spec.service,
+            registry=self._credentials,
+            listen=listen,
+            costs=spec.costs,
+        )
+        try:
+            server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
+        except StartFailed as error:
+            instance.refused = error  # as a process that ends with a traceback before it has begun
+            host.crash()
+            return
         traits = traits_of(server)
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
@@ -159,6 +215,8 @@ class Cluster:
         instance.leaves = False
         self._lives[peer] = instance
         disk = self.disks.setdefault(instance.name, Disk()) if spec.durable else None
+        if disk is not None:
+            disk.on_commit = partial(self._note, EntryKind.COMMITTING, instance, peer)
         self._labels[host.label] = instance
         serving = instance.serving = Serving(
             host,
@@ -208,6 +266,12 @@ class Cluster:
         if instance.host is not None:
             instance.host.crash()
 
+    def suspend(self, instance: Instance) -> None:
+        """Stop its present life with its memory: `start` lets it go on. Harmless when it is down."""
+        if instance.host is not None and instance.is_up:
+            instance.host.suspend()
+            self._note(EntryKind.SUSPENDED, instance, instance.host.transport.peer)
+
     def drain(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
         """End its present life in good order, as Ctrl-C does, and call `then`, where it comes to that. Harmless when it
         leaves already; one that is down has ended."""
@@ -234,10 +298,14 @@ class Cluster:
     def _ended(self, host: Host, how: EntryKind) -> None:
         instance = self._lives[host.transport.peer]
         instance.serving = None
+        disk = self.disks.get(instance.name)
+        if disk is not None and (under_way := len(disk.unsynced)):
+            there = disk.lose_power(Key(self.world.kernel.seed, f"{host.label}/disk/power"))
+            self._note(EntryKind.CUT_SHORT, instance, f"{under_way} under way, {there} there all the same")
         self._note(how, instance, host.transport.peer)
 
-    def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
-        self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
+    def _note(self, kind: EntryKind, instance: Instance, detail: str) -> None:
+        self.recorder.add(kind, server=instance.server, instance=instance.name, detail=detail)
 
     def _seen(self, what: str, key: str) -> None:
         peer = Peer(key.rpartition("/")[2])
@@ -288,12 +356,18 @@ class Cluster:
 
         return SimWorld(self, name, within.place, within)
 
-    def client_host(self, name: str, place: str) -> Host:
-        return self.world.host(name, place=place)
+    def client_host(self, name: str, place: str, costs: Costs = FREE) -> Host:
+        return self.world.host(name, place=place, registry=self._credentials, costs=costs)
 
-    def client(self, name: str, place: str, ready: Callable[[ClientEngine, ClientInstrument], None]) -> None:
+    def client(
+        self,
+        name: str,
+        place: str,
+        ready: Callable[[ClientEngine, ClientInstrument], None],
+        costs: Costs = FREE,
+    ) -> None:
         """Start a client process; `ready` gets its engine once it is registered, however long that takes."""
-        host = self.client_host(name, place)
+        host = self.client_host(name, place, costs)
         instrument = ClientInstrument(self.recorder)
         engine = self.engines[name] = ClientEngine(
             host, cluster=self.namespace, name="client", ttl_s=self._ttl_s, renew=self._renew, instrument=instrument
@@ -305,7 +379,7 @@ class Cluster:
             except RegistryError:
                 self.world.kernel.call_soon(host.crash)
                 again = self.world.kernel.now + START_AGAIN
-                self.world.kernel.call_at(again, lambda: self.client(name, place, ready))
+                self.world.kernel.call_at(again, lambda: self.client(name, place, ready, costs))
                 return
             ready(engine, instrument)
 
@@ -349,9 +423,14 @@ def held_by_instance(name: str, serving: Serving, still_open: Container[JobId]) 
 
 
 def _made(make: Callable[[], object], surroundings: sandbox.Surroundings) -> object:
-    """A server object; its constructor is user code."""
+    """A server object; its constructor is user code. Raises StartFailed for what that raises."""
     before = sandbox.enter(surroundings)
     try:
         return make()
+    except PalmError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's constructor raises is shown as one error
+        name = getattr(make, "__name__", "the server's class")
+        raise StartFailed(f"{name}() raised {said_by(error)}") from error
     finally:
         sandbox.enter(before)

@@ -22,6 +22,7 @@ from palm.sim.draws import ZERO, Distribution, Key
 from palm.sim.eventloop import SimEventLoop, event_loop
 from palm.sim.executor import SimExecutor, UserSurroundings
 from palm.sim.kernel import NANOSECONDS, Cancelled, Future, Kernel, Task, Timer
+from palm.sim.processor import Processor
 from palm.sim.registry import SimRegistry
 from palm.sim.stacks import GreenletExit, Stacks
 from palm.sim.still import EPOCH_NS
@@ -190,8 +191,10 @@ class Host:
         "life",
         "name",
         "place",
+        "processor",
         "registry",
         "stacks",
+        "suspended",
         "transport",
         "world_changed",
     )
@@ -209,6 +212,7 @@ class Host:
         service: Distribution = ZERO,
         settings: TransportSettings = TransportSettings(),
         listen: Address | None = None,
+        processor: Processor | None = None,
     ) -> None:
         self.kernel = kernel
         self.stacks = stacks
@@ -219,9 +223,13 @@ class Host:
         """The name and, after a restart, the life: no other process of the run has it."""
         self.alive = True
         self.frozen = False
+        self.suspended = False
+        """Frozen, and with its connections gone: until `resume`."""
         self.busy: Busy | None = None
         """What makes its user code slower than it is, at present."""
         self.clock = Clock(kernel, process.clock_offset, process.drift_ppm)
+        self.processor = processor
+        """What it computes on; None: nothing that it does takes processor time."""
         self.world_changed = fabric.changed
         self._service = service
         self._late: list[Callable[[], None]] = []
@@ -296,6 +304,8 @@ class Host:
         self.alive = False
         self.kernel.trace.record(self.label, self.place, "crash")
         self._late.clear()
+        if self.processor is not None:
+            self.processor.crash()
         self.transport.crash()
         self.registry.crash()
         for executor in self._executors:
@@ -316,6 +326,7 @@ class Host:
     def attach(self, part: Host) -> None:
         """`part`, with its own name, clock and links, is of the same process: it dies, freezes and thaws with this."""
         self._attached.append(part)
+        part.processor = self.processor
         if not self.alive:
             part.crash()
         elif self.frozen:
@@ -326,22 +337,47 @@ class Host:
         timers will fire late. Its clocks go on."""
         if self.alive and not self.frozen:
             self.frozen = True
+            if self.processor is not None:
+                self.processor.stop()
             self.kernel.trace.record(self.label, self.place, "freeze")
             self.world_changed()
             for part in self._attached:
                 part.freeze()
 
     def thaw(self) -> None:
-        """Go on: what would have happened meanwhile happens now, in its order."""
-        if self.alive and self.frozen:
+        """Go on: what would have happened meanwhile happens now, in its order. One that is suspended does not."""
+        if self.alive and self.frozen and not self.suspended:
             self.frozen = False
             self.kernel.trace.record(self.label, self.place, "thaw")
             late, self._late = self._late, []
             for callback in late:
                 self.kernel.call_soon(partial(self.perform, callback))
+            if self.processor is not None:
+                self.processor.go()
             self.world_changed()
             for part in self._attached:
                 part.thaw()
+
+    def suspend(self) -> None:
+        """Stop with all that is in memory, as on a machine that is suspended: its connections do not survive that, and
+        what is sent to it meanwhile is lost."""
+        if self.alive and not self.suspended:
+            self.freeze()
+            self.suspended = True
+            self.transport.suspend()
+            self.registry.suspend()
+            for part in self._attached:
+                part.suspend()
+
+    def resume(self) -> None:
+        """Go on after `suspend`, with the memory of then and the clocks of now; connections come up anew."""
+        if self.alive and self.suspended:
+            self.suspended = False
+            self.transport.resume()
+            self.registry.resume()
+            self.thaw()
+            for part in self._attached:
+                part.resume()
 
     # -- for the adapters of this process ------------------------------------------------------------------------
 
@@ -368,6 +404,13 @@ class Host:
                 )
             resume = partial(self.stacks.resume, self.stacks.current())
             self.call_at(self.now() + duration, partial(self.call_next, resume))
+            self.park()
+
+    def compute(self, duration: int) -> None:
+        """Keep the processor for that long on the current stack of user code, and wait for it as long as others have
+        it."""
+        if duration > 0 and self.processor is not None:
+            self.processor.compute(duration, self.parking())
             self.park()
 
     def parking(self) -> Callable[[], None]:
