@@ -43,22 +43,28 @@ class RealResult:
 
 
 def run_real(
-    scenario: Scenario, file: str, seed: int, *, scale: float = 1.0, command: Sequence[str] = COMMAND
+    scenario: Scenario,
+    file: str,
+    seed: int,
+    *,
+    scale: float = 1.0,
+    command: Sequence[str] = COMMAND,
+    record: str = "",
 ) -> RealResult:
     """`scenario` is what `file` holds. Raises ScenarioError, and HarnessError when the run itself fails.
 
-    `command` runs one process, when its orders are put behind it.
+    `command` runs one process, when its orders are put behind it. `record`: a file for `palm calibrate`.
     """
     small = scaled(plain(scenario, seed), scale)
     with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
-        return asyncio.run(_run(small, file, seed, scale, Path(folder), command))
+        return asyncio.run(_run(small, file, seed, scale, Path(folder), command, record))
 
 
 async def _run(
-    scenario: Scenario, file: str, seed: int, scale: float, folder: Path, command: Sequence[str]
+    scenario: Scenario, file: str, seed: int, scale: float, folder: Path, command: Sequence[str], record: str
 ) -> RealResult:
     begin = time.perf_counter()
-    stage = RealStage(scenario, file, seed, scale, folder, command)
+    stage = RealStage(scenario, file, seed, scale, folder, command, record)
     try:
         await stage.open()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}

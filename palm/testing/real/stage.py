@@ -110,6 +110,7 @@ class RealStage:
         scale: float,
         folder: Path,
         command: Sequence[str] = COMMAND,
+        record: str = "",
     ) -> None:
         self.clock = RealClock(seed)
         self.recorder = Recorder(self.clock)
@@ -134,6 +135,7 @@ class RealStage:
         self._scale = scale
         self._folder = folder
         self._command = command
+        self._record = record and os.path.abspath(record)
         self._etcd = RealEtcd(folder, scenario.world.registry.members)
         self._lives: dict[Peer, Life] = {}
         self._places: dict[Peer, str] = {}
@@ -372,6 +374,7 @@ class RealStage:
             server=place.server,
             index=place.index,
             life=place.lives,
+            record=self._record,
         )
         with open(self._folder / f"{place.name}.log", "ab") as log, theirs:
             process = subprocess.Popen(
