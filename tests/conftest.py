@@ -23,8 +23,15 @@ def letters_are_kept_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays together, so that what its tests share is started once; so do all tests that use the engine."""
+    """A file stays together, so that what its tests share is started once; so do all tests that use the engine.
+
+    The scenarios' tests share nothing and are long: each goes where there is room.
+    """
     for item in items:
-        group = "containers" if item.get_closest_marker("containers") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        file = item.location[0]
+        if item.get_closest_marker("containers"):
+            item.add_marker(pytest.mark.xdist_group("containers"))
+        elif not file.startswith("tests/scenarios/"):
+            item.add_marker(pytest.mark.xdist_group(file))

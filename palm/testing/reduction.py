@@ -1,4 +1,7 @@
-"""Finds out, as far as examples can, whether a reduction may be run in steps: whether its function is associative."""
+"""Finds out, as far as examples can, whether a reduction may be run in steps: whether its function is associative.
+
+It raises rather than asserts: pytest rewrites the asserts of an installed plugin's package, and would add to the text.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ def check_reduction(
     server = reduction() if isinstance(reduction, type) else reduction
     drawn = payloads if isinstance(payloads, st.SearchStrategy) else st.sampled_from(list(payloads))
     if getattr(server, "kind", "") != REDUCE:
-        assert callable(server), f"{reduction!r} is neither a ReduceServer nor a function of two payloads"
+        if not callable(server):
+            raise AssertionError(f"{reduction!r} is neither a ReduceServer nor a function of two payloads")
         _check(getattr(server, "__name__", "f"), server, None, drawn, examples)
         return
     key = traits_of(server).reducing
@@ -43,16 +47,18 @@ def _check(
 ) -> None:
     def called(one: bytes, other: bytes) -> bytes:
         result = function(one, other)
-        assert type(result) is bytes, (
-            f"{name} returns {type(result).__name__}, bytes are needed: {name}({one!r}, {other!r}) = {result!r}"
-        )
+        if type(result) is not bytes:
+            raise AssertionError(
+                f"{name} returns {type(result).__name__}, bytes are needed: {name}({one!r}, {other!r}) = {result!r}"
+            )
         return result
 
     def key_of(payload: bytes) -> object:
         found = None if key is None else key(payload)
-        assert found is None or isinstance(found, bytes | str), (
-            f"key is {type(found).__name__}, bytes or str are needed: key({payload!r}) = {found!r}"
-        )
+        if not (found is None or isinstance(found, bytes | str)):
+            raise AssertionError(
+                f"key is {type(found).__name__}, bytes or str are needed: key({payload!r}) = {found!r}"
+            )
         return found
 
     from hypothesis import HealthCheck, given, settings
@@ -71,11 +77,12 @@ def _check(
         if len({key_of(a), key_of(b), key_of(c)}) > 1:
             return
         left, right = called(called(a, b), c), called(a, called(b, c))
-        assert left == right, (
-            f"{name} is not associative: {name}({name}({a!r}, {b!r}), {c!r}) = {left!r}, "
-            f"but {name}({a!r}, {name}({b!r}, {c!r})) = {right!r} "
-            "(let payloads hold what can be combined in any steps, as a sum and a count do for a mean)"
-        )
+        if left != right:
+            raise AssertionError(
+                f"{name} is not associative: {name}({name}({a!r}, {b!r}), {c!r}) = {left!r}, "
+                f"but {name}({a!r}, {name}({b!r}, {c!r})) = {right!r} "
+                "(let payloads hold what can be combined in any steps, as a sum and a count do for a mean)"
+            )
 
     try:
         steps_do_not_matter()
