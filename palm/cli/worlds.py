@@ -54,13 +54,16 @@ def _compare(args: argparse.Namespace, scenario: Scenario, task: Task) -> int:
     small = scaled(plain(scenario, task.seed), args.scale)
     sim = run(small, task.seed)
     real = run_real(scenario, task.path, task.seed, scale=args.scale)
-    checks = checks_side_by_side(sim.checks, real.checks)
-    pairs = list(figures(small, sim.history, real.history))
+    checks = checks_side_by_side(sim.checks, real.checks) if not real.impossible else []
+    pairs = list(figures(small, sim.history, real.history)) if not real.impossible else []
     if args.json:
         print(json.dumps(_comparison_as_json(real, sim.verdict.value, checks, pairs)), flush=True)
         return worst([sim.verdict.exit_code, real.verdict.exit_code])
     print(f"palm simulate {task.path} --seed {task.seed} --compare{_scale_words(args.scale)}")
     print(f"{scenario.name}, seed {task.seed}: simulated {sim.verdict.value}, real {real.verdict.value}")
+    if real.impossible:
+        _show_impossible(real)
+        return worst([sim.verdict.exit_code, real.verdict.exit_code])
     width = max(len(check) for check, _, _ in checks)
     for check, ours, theirs in checks:
         mark = "same" if ours.verdict is theirs.verdict else "DIFFERS"
@@ -82,9 +85,18 @@ def _show(result: RealResult, path: str, scale: float) -> None:
 
     print(f"palm simulate {path} --seed {result.seed} --world real{_scale_words(scale)}")
     show_checks(result.verdict, f"{result.scenario} on real processes, seed {result.seed}", result.checks)
+    if result.impossible:
+        _show_impossible(result)
+        return
     _show_skipped(result)
     print(f"ledger  {result.ledger}")
     print(f"time    {result.history.end_ns / 1e9:.3f} s on real processes, {result.wall_s:.2f} s with their start")
+
+
+def _show_impossible(result: RealResult) -> None:
+    """Nothing was begun: a run without one of its faults would prove something else."""
+    for what in result.impossible:
+        print(f"not on real processes  {what}")
 
 
 def _show_skipped(result: RealResult) -> None:
@@ -101,6 +113,7 @@ def _as_json(result: RealResult) -> dict[str, Any]:
         "seed": result.seed,
         "verdict": result.verdict.value,
         "checks": [{"check": one.check, "verdict": one.verdict.value, "why": one.why} for one in result.checks],
+        "impossible": list(result.impossible),
         "skipped": list(result.skipped),
         "refused": list(result.refused),
         "wall_s": round(result.wall_s, 3),

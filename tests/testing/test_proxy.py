@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -55,8 +55,8 @@ async def dial(proxy: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
     return await asyncio.open_connection(host, int(port))
 
 
-async def until(what: object, is_so: object) -> None:
-    while not is_so():  # type: ignore[operator]  # a predicate
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
         await asyncio.sleep(0.005)
 
 
@@ -83,9 +83,9 @@ async def test_bytes_pass_unchanged_both_ways_and_the_end_follows_them() -> None
         back = [await reader.readline() for _ in range(count)]
         await saying
         assert back == [line] * count and server.heard == back
-        await until("its end", lambda: server.ends == ["closed"])
+        await until(lambda: server.ends == ["closed"])
         assert proxy.bytes_to_server == count * len(line)
-        await until("forgotten", lambda: proxy.open_connections == 0)
+        await until(lambda: proxy.open_connections == 0)
 
 
 @in_loop
@@ -114,7 +114,7 @@ async def test_a_cut_is_a_reset_at_both_ends_and_the_next_connection_is_whole() 
         assert proxy.cut() == 1
         with pytest.raises(ConnectionResetError):
             await reader.readexactly(1)
-        await until("heard there", lambda: server.ends == ["reset"])
+        await until(lambda: server.ends == ["reset"])
         assert await echoed(*await dial(proxy), b"two\n") == b"two\n"
 
 
@@ -142,7 +142,7 @@ async def test_what_a_stall_holds_is_carried_when_it_ends() -> None:
         first[1].write(b"two\n")
         second = await dial(proxy)
         second[1].write(b"three\n")
-        await until("held", lambda: proxy.held_bytes == len(b"two\nthree\n"))
+        await until(lambda: proxy.held_bytes == len(b"two\nthree\n"))
         assert server.heard == [b"one\n"]
         proxy.resume()
         assert [await first[0].readline(), await second[0].readline()] == [b"two\n", b"three\n"]
@@ -168,13 +168,26 @@ async def test_a_half_open_connection_says_nothing_ever_again_and_another_does()
 async def test_held_answers_are_to_requests_that_arrived() -> None:
     """The server hears and answers; the client never learns of it on that connection."""
     async with through_a_proxy() as (server, proxy):
-        assert proxy.hold_answers(or_next=True) == 0
         reader, writer = await dial(proxy)
-        writer.write(b"one\n")
-        await until("heard", lambda: server.heard == [b"one\n"])
-        await until("held", lambda: proxy.held_bytes == len(b"one\n"))
-        assert await echoed(*await dial(proxy), b"two\n") == b"two\n"
-        assert proxy.hold_answers() == 2
+        assert await echoed(reader, writer, b"one\n") == b"one\n"
+        proxy.hold_answers()
+        writer.write(b"two\n")
+        await until(lambda: proxy.held_bytes == len(b"two\n"))
+        assert server.heard == [b"one\n", b"two\n"]
+        assert await echoed(*await dial(proxy), b"three\n") == b"three\n"
+
+
+@in_loop
+async def test_a_connection_that_has_lost_an_answer_may_break_some_time_later() -> None:
+    """Not before the answer was there to be lost."""
+    async with through_a_proxy() as (server, proxy):
+        reader, writer = await dial(proxy)
+        assert await echoed(reader, writer, b"one\n") == b"one\n"
+        proxy.hold_answers(break_after_s=0.05)
+        writer.write(b"two\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+        assert server.heard == [b"one\n", b"two\n"] and proxy.held_bytes == len(b"two\n")
 
 
 @in_loop
@@ -187,12 +200,12 @@ async def test_a_lag_makes_answers_late_by_so_much_and_in_order() -> None:
         begin = time.monotonic()
         for n in range(3):
             writer.write(b"%d\n" % n)
-            await until("heard", lambda n=n: len(server.heard) == n + 2)
+            await until(lambda wanted=n + 2: len(server.heard) == wanted)
         assert [await reader.readline() for _ in range(3)] == [b"0\n", b"1\n", b"2\n"]
         assert 0.3 <= time.monotonic() - begin < 0.85
         proxy.lag(60.0)
         writer.write(b"late\n")
-        await until("met", lambda: proxy.late_bytes == len(b"0\n1\n2\nlate\n"))
+        await until(lambda: proxy.late_bytes == len(b"0\n1\n2\nlate\n"))
         proxy.lag(0.0)
         assert await reader.readline() == b"late\n"
 

@@ -61,6 +61,7 @@ class RealEtcd:
         self._folder = folder
         ports = free_ports(2 * members)
         self._members = [_Member(f"m{n}", ports[2 * n], ports[2 * n + 1]) for n in range(members)]
+        self._alarmed = 0
         self._initial = ",".join(f"{one.name}={one.peer_url}" for one in self._members)
 
     @property
@@ -115,6 +116,26 @@ class RealEtcd:
         finally:
             await calls.links.aclose()
         return revision - 1
+
+    async def refuse_writes(self) -> None:
+        """Raise the alarm that etcd raises when its quota is used up: until it is lifted, whatever needs space is
+        refused by every member."""
+        await self._alarm(wire.AlarmRequest.ACTIVATE)
+
+    async def take_writes(self) -> None:
+        """Lift it, as an administrator does who has made room."""
+        await self._alarm(wire.AlarmRequest.DEACTIVATE)
+
+    async def _alarm(self, action: wire.AlarmRequest.Action) -> None:
+        calls = Calls(self.settings)
+        try:
+            member = (await calls.unary(wire.STATUS, wire.StatusRequest())).header.member_id
+            if action == wire.AlarmRequest.ACTIVATE:
+                self._alarmed = member
+            request = wire.AlarmRequest(action=action, member_id=self._alarmed, alarm=wire.AlarmRequest.NOSPACE)
+            await calls.unary(wire.ALARM, request)
+        finally:
+            await calls.links.aclose()
 
     @property
     def settings(self) -> EtcdSettings:

@@ -28,14 +28,15 @@ class Outbox(Recorder):
         """A job of another process goes by its id until the director puts the scenario's name there."""
         return self.jobs.get(job) or written(job)
 
-    def flush(self, rules: Mapping[str, Rule], failures: int) -> None:
-        """Send what is new: entries, how often each rule has bitten, and how many registry calls have failed."""
+    def flush(self, rules: Mapping[str, Rule], touched: Mapping[str, int], failures: int) -> None:
+        """Send what is new: entries, how often each rule has bitten and what each other step touched here, and how many
+        registry calls have failed."""
         words: dict[str, object] = {}
         if count := len(self.entries):
             # Others append meanwhile: what is taken is what was counted.
             words["entries"] = [_row(entry) for entry in self.entries[:count]]
             del self.entries[:count]
-        bitten = {name: rule.bitten for name, rule in rules.items()}
+        bitten = {name: rule.bitten for name, rule in rules.items()} | dict(touched)
         if bitten != self._bitten:
             words["bitten"] = self._bitten = bitten
         if failures != self._failures:

@@ -16,12 +16,14 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Coroutine
 
 from palm.core.message import Peer
 from palm.errors import NameTaken, PalmError, RegistryError, ScenarioError, StartFailed
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.registry import EtcdRegistry
+from palm.net.storage import LmdbStorage
 from palm.net.transport import TransportSettings, ZmqTransport
 from palm.net.world import NetWorld
 from palm.runtime.directory import Directory
@@ -33,22 +35,27 @@ from palm.runtime.portal import World as ClientWorld
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
 from palm.sim.cluster import START_AGAIN, held_by_client, held_by_instance, open_jobs
+from palm.sim.history import EntryKind
 from palm.sim.judge import looked_at
 from palm.sim.loads import Load
 from palm.sim.network import Network, Rule
 from palm.sim.recorder import ClientInstrument, ServerInstrument
 from palm.sim.registry_server import PLACE as REGISTRY
+from palm.sim.scenario import actions
 from palm.sim.scenario.actions import OnLink
 from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.scenario.world import ServerBlock
 from palm.sim.simulation import client_of, options_of
+from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
-from palm.testing.real.clock import RealClock
-from palm.testing.real.host import RealHost
+from palm.testing.real.clock import HostClock, RealClock
+from palm.testing.real.host import Pace, RealHost
 from palm.testing.real.outbox import FLUSH_S, Outbox, read, written
+from palm.testing.real.points import Points
+from palm.testing.real.proxies import Proxies
 from palm.testing.real.scale import prepared
 from palm.testing.real.shim import ShimRegistry, ShimTransport
+from palm.testing.real.tokens import take
 
 SWITCH_INTERVAL_S = 1e-4
 _PR_SET_PDEATHSIG = 1
@@ -67,9 +74,15 @@ class Orders:
     """Of a server, one; of a host's clients, one for each: `client_of` names them, in the order of the file."""
     place: str
     etcd: list[str]
+    folder: str
+    """What outlives a process is kept below it."""
+    tokens: dict[str, int]
+    """By step: the pipe that says how often it may still happen."""
     server: str = ""
     index: int = 0
     life: int = 0
+    upgraded: list[str]
+    """A file and a class of it, where they are not those of the scenario's `run` any more."""
 
     @property
     def name(self) -> str:
@@ -92,6 +105,18 @@ class Process:
         for link in scenario.links:
             self.network.link(link.between, link.link())
         self.rules: dict[str, Rule] = {}
+        self.steps = {step.id: step.action for step in scenario.script}
+        self.touched: dict[str, int] = {}
+        """By step, other than rules: how often it touched something here."""
+        needed = needs(scenario)
+        self.host_clock = HostClock() if needed.clocks else None
+        self.pace = Pace(self.touched) if needed.pace else None
+        self.proxies = Proxies(orders.place, self.network) if needed.proxies_to_registry else None
+        self._has_proxied_peers = needed.proxies_to_peers
+        self._doubts = [
+            fd for step, fd in orders.tokens.items() if isinstance(self.steps.get(step), actions.Unsure)
+        ]
+        self._lagged: dict[str, int] = {}
         self.places: dict[Peer, str] = {}
         self.registries: list[ShimRegistry] = []
         self.settings = EtcdSettings(endpoints=tuple(orders.etcd))
@@ -103,19 +128,51 @@ class Process:
         orders = self.orders
         name = name or orders.name
         block = self.scenario.world.servers.get(orders.server)
-        registry = ShimRegistry(EtcdRegistry(self.settings), self.network, name, orders.place)
-        self.registries.append(registry)
+        registry = self._registry(name)
         transport = ZmqTransport(peer, TransportSettings(bind_host="127.0.0.1", bind_port=port))
         host = RealHost(
             orders.place,
-            ShimTransport(transport, self.network, f"{name}/{orders.life}", orders.place, self.places),
+            ShimTransport(
+                transport,
+                self.network,
+                f"{name}/{orders.life}",
+                orders.place,
+                self.places,
+                self.proxies if self._has_proxied_peers else None,
+            ),
             registry,
             seed=orders.seed,
             label=f"{name}/{orders.life}",
+            clock=self.host_clock,
+            pace=self.pace,
             **({} if block is None else {"service": block.service}),
         )
         host.failed.add_done_callback(lambda failed: self.say_failed(failed.result()))
         return host
+
+    def _registry(self, name: str) -> ShimRegistry:
+        place, proxies, watching = self.orders.place, self.proxies, None
+        settings = self.settings
+        if proxies is not None:
+            settings, watched = proxies.to_registry(settings)
+            watching = EtcdRegistry(watched)
+        registry = ShimRegistry(
+            EtcdRegistry(settings), self.network, name, place, watching=watching, doubt=self._doubt, heard=self._heard
+        )
+        self.registries.append(registry)
+        return registry
+
+    def _heard(self, changes: int) -> None:
+        if self.orders.server:
+            self.outbox.add(
+                EntryKind.WATCH_EVENT, server=self.orders.server, instance=self.orders.name, detail=str(changes)
+            )
+
+    def _doubt(self) -> Callable[[], None] | None:
+        """How the answer to the write that follows is lost, where a script says so and nobody else had it happen."""
+        if self.proxies is None or not any(take(fd) for fd in self._doubts):
+            return None
+        return self.proxies.lose_answers
 
     def say_failed(self, bug: BaseException) -> None:
         """An error of PALM's own: the run is worth nothing any more."""
@@ -132,6 +189,48 @@ class Process:
                 self.rules[what] = self.network.lay(step.action.link, step.action.rule(), what)
             case "lift":
                 self.network.lift(self.rules[what])
+            case "begin":
+                self._begin_step(what, self.steps[what])
+            case "end":
+                self._end_step(what, self.steps[what])
+
+    def _begin_step(self, step: str, action: actions.Action) -> None:
+        """What is done to this process, other than by rules and signals."""
+        match action:
+            case actions.Reset() if self.proxies is not None:
+                self._touch(step, self.proxies.reset(action.link))
+            case actions.DropWatch() if self.proxies is not None:
+                self._touch(step, self.proxies.drop_watches())
+            case actions.LagWatch() if self.proxies is not None:
+                self._lagged[step] = self.proxies.late_bytes
+                self.proxies.lag_watches(action.by_ns / 1e9)
+            case actions.Busy() if self.pace is not None:
+                self.pace.slow(step, action.by)
+            case actions.Drift() if self.host_clock is not None:
+                self.host_clock.drift(action.ppm)
+                self._touch(step, 1)
+            case actions.JumpClock() if self.host_clock is not None:
+                self.host_clock.wall_offset += action.by_ns
+                self._touch(step, 1)
+            case _:
+                raise AssertionError(f"the director does not give {action} to processes")
+
+    def _end_step(self, step: str, action: actions.Action) -> None:
+        match action:
+            case actions.LagWatch() if self.proxies is not None:
+                self._note_lag(step, self._lagged.pop(step, self.proxies.late_bytes))
+                self.proxies.lag_watches(0.0)
+            case actions.Busy() if self.pace is not None:
+                self.pace.end(step)
+            case actions.Drift() if self.host_clock is not None:
+                self.host_clock.drift(0)
+
+    def _touch(self, step: str, count: int) -> None:
+        self.touched[step] = self.touched.get(step, 0) + count
+
+    def _note_lag(self, step: str, before: int) -> None:
+        assert self.proxies is not None, "what lags goes by a proxy"
+        self.touched[step] = self.proxies.late_bytes - before
 
     async def serve(self, obey: Callable[[str, Any], None], begin: Coroutine[Any, Any, None]) -> None:
         """Say that all is ready, begin when told to, and obey until the director is gone."""
@@ -162,7 +261,9 @@ class Process:
         if views != self._views:
             self._views = views
             self.channel.say(views=views)
-        self.outbox.flush(self.rules, sum(registry.failures for registry in self.registries))
+        for step, before in self._lagged.items():
+            self._note_lag(step, before)
+        self.outbox.flush(self.rules, self.touched, sum(registry.failures for registry in self.registries))
 
 
 # -- a server ---------------------------------------------------------------------------------------------------------
@@ -173,7 +274,9 @@ class ServerProcess:
         self._process = process
         orders = process.orders
         self._block = process.scenario.world.servers[orders.server]
-        self._make = _class_of(self._block)
+        run = self._block.run
+        self._make = class_of(*orders.upgraded) if orders.upgraded else class_of(str(run.file), run.class_name)
+        self._storage: LmdbStorage | None = None
         self._serving: Serving | None = None
         self._leaves: asyncio.Task[None] | None = None
 
@@ -190,6 +293,9 @@ class ServerProcess:
         lease = process.scenario.world.registry.lease
         listed = block.served or listed_by_default(server)
         options: dict[str, Any] = {**options_of(orders.server, block)}
+        self._have_points()
+        if block.memory == "durable":
+            self._storage = LmdbStorage(os.path.join(orders.folder, f"disk-{orders.name}"), orders.server)
         host = process.host(Peer(orders.peers[0]), port=0 if block.port is None else block.port + orders.index)
         inside = Inside(self._nested)
         serving = self._serving = Serving(
@@ -209,6 +315,7 @@ class ServerProcess:
                 **options,
             ),
             instrument=ServerInstrument(process.outbox, orders.server, orders.name, orders.peers[0]),
+            storage=self._storage,
             lifecycle=lifecycle_of(server),
             hooks=hooks_of(server),
             on_retire=self._leave,
@@ -223,6 +330,19 @@ class ServerProcess:
             await self._end("again", str(error))
         except (NameTaken, StartFailed) as error:
             await self._end("refused", str(error))
+
+    def _have_points(self) -> None:
+        process = self._process
+        steps = ((fd, process.steps.get(step)) for step, fd in process.orders.tokens.items())
+        points = [(fd, action) for fd, action in steps if isinstance(action, actions.Point)]
+        if points:
+            submit = asyncio.get_running_loop().call_soon_threadsafe
+            process.outbox.notice = Points(points, submit=submit, die=self._die).reached
+
+    def _die(self) -> None:
+        """As by kill -9, but that the ledger so far is not lost with it."""
+        self._process.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _nested(self, name: str) -> ClientWorld:
         self._process.channel.say(nested=self._process.orders.server)
@@ -261,18 +381,19 @@ class ServerProcess:
         os._exit(0)
 
 
-def _class_of(block: ServerBlock) -> Callable[[], object]:
+def class_of(file: str, class_name: str) -> Callable[[], object]:
     """The class of a server file, which is run as a module: what it does under `__main__` is not done."""
-    name = f"palm_scenario_{block.run.file.stem}"
-    spec = importlib.util.spec_from_file_location(name, block.run.file)
+    path = Path(file)
+    name = f"palm_scenario_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "the loader has found the file"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is shown as one error
-        raise ScenarioError(f"{block.run.file} does not load: {type(error).__name__}: {error}") from error
-    found: Callable[[], object] = getattr(module, block.run.class_name)
+        raise ScenarioError(f"{path} does not load: {type(error).__name__}: {error}") from error
+    found: Callable[[], object] = getattr(module, class_name)
     return found
 
 

@@ -1,5 +1,5 @@
-"""A TCP proxy on loopback that misbehaves on demand: resets, refuses, stalls one way or both, is late. It knows bytes and
-connections only; it stands between a process and its peer, or its etcd, where a scenario is about connections.
+"""A TCP proxy on loopback that misbehaves on demand: resets, refuses, stalls one way or both, is late. It knows bytes
+and connections only; it stands between a process and its peer, or its etcd, where a scenario is about connections.
 
 What it cannot do is take one message from a stream: that is the shim's (`palm.testing.real.shim`).
 """
@@ -18,8 +18,8 @@ BACKLOG = 1024
 
 
 class Proxy:
-    """Forwards to `target` (host:port). `endpoint` is where to connect instead, from the first: who comes before `start`
-    waits. After `start` it belongs to that event loop."""
+    """Forwards to `target` (host:port). `endpoint` is where to connect instead, from the first: who comes before
+    `start` waits. After `start` it belongs to that event loop."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -30,7 +30,6 @@ class Proxy:
         self._open: dict[_Connection, None] = {}
         self._refusing = False
         self._stalled = False
-        self._mutes_next = False
         self._limit: int | None = None
         self.lag_s = 0.0
         self.connections = 0
@@ -66,17 +65,12 @@ class Proxy:
             connection.to_server.shut(for_ever=not new_too)
             connection.to_client.shut(for_ever=not new_too)
 
-    def hold_answers(self, *, or_next: bool = False) -> int:
-        """Present connections carry nothing to the client any more, for ever; what it sends still arrives. How many
-        they were; with `or_next`, where there is none the next one is such a connection."""
+    def hold_answers(self, *, break_after_s: float | None = None) -> None:
+        """Present connections carry nothing to the client any more, for ever; what it sends still arrives. With
+        `break_after_s`, each is reset so long after the first answer that it has held."""
         for connection in self._open:
+            connection.break_after_s = break_after_s
             connection.to_client.shut(for_ever=True)
-        self._mutes_next = or_next and not self._open
-        return len(self._open)
-
-    def forget_next(self) -> None:
-        """The next connection is like any other."""
-        self._mutes_next = False
 
     def lag(self, seconds: float) -> None:
         """Carry to the client that much later; 0 ends it, and what was late comes at once."""
@@ -115,9 +109,6 @@ class Proxy:
         if self._stalled:
             connection.to_server.shut()
             connection.to_client.shut()
-        if self._mutes_next:
-            self._mutes_next = False
-            connection.to_client.shut(for_ever=True)
         connection.dialing = self._loop.create_task(self._dial(connection))
 
     async def _dial(self, connection: _Connection) -> None:
@@ -141,6 +132,7 @@ class _Connection:
         self.to_server = _Way(self, to_client=False)
         self.to_client = _Way(self, to_client=True)
         self.dialing: asyncio.Task[None] | None = None
+        self.break_after_s: float | None = None
 
     def join(self) -> None:
         """Both ends are there."""
@@ -154,6 +146,12 @@ class _Connection:
 
     def other(self, way: _Way) -> _Way:
         return self.to_client if way is self.to_server else self.to_server
+
+    def held(self, way: _Way) -> None:
+        """That way is shut, and something came."""
+        if way is self.to_client and self.break_after_s is not None:
+            self.proxy._loop.call_later(self.break_after_s, self.reset)
+            self.break_after_s = None
 
     def close(self) -> None:
         """Both ways have ended in good order."""
@@ -225,6 +223,7 @@ class _Way(asyncio.Protocol):
         lag_s = proxy.lag_s if self._to_client else 0.0
         if not self.opened.is_set():
             proxy.held_bytes += len(data)
+            self._connection.held(self)
         elif lag_s:
             proxy.late_bytes += len(data)
         elif not self._waiting and self.sink is not None:

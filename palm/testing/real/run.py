@@ -18,7 +18,7 @@ from palm.sim.scenario.expectations import Expect
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import CALM, NS, TAIL, calm_at
 from palm.sim.steps import Script
-from palm.testing.real.able import able
+from palm.testing.real.able import impossible, notes
 from palm.testing.real.scale import plain, scaled
 from palm.testing.real.stage import COMMAND, Place, RealStage
 
@@ -28,13 +28,14 @@ LOOK_AT_CHECKS_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealResult:
-    """What one run came to. `skipped`: what the file asks for and real processes cannot have. `refused`: instances that
-    would not start, and why."""
+    """What one run came to. `impossible`: why it was not begun, as real processes cannot do that, a line for each step.
+    `skipped`: what was not as the file has it, though no fault. `refused`: instances that would not start, and why."""
 
     scenario: str
     seed: int
     verdict: Verdict
     checks: tuple[CheckResult, ...]
+    impossible: tuple[str, ...] = ()
     skipped: tuple[str, ...]
     refused: tuple[str, ...]
     ledger: Ledger
@@ -50,8 +51,25 @@ def run_real(
     `command` runs one process, when its orders are put behind it.
     """
     small = scaled(plain(scenario, seed), scale)
+    if cannot := impossible(small):
+        return _not_begun(small, seed, cannot)
     with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
         return asyncio.run(_run(small, file, seed, scale, Path(folder), command))
+
+
+def _not_begun(scenario: Scenario, seed: int, cannot: list[str]) -> RealResult:
+    return RealResult(
+        scenario=scenario.name,
+        seed=seed,
+        verdict=Verdict.INCONCLUSIVE,
+        checks=(),
+        impossible=tuple(cannot),
+        skipped=(),
+        refused=(),
+        ledger=Ledger(),
+        history=History(entries=(), end_ns=0, seed=seed),
+        wall_s=0.0,
+    )
 
 
 async def _run(
@@ -62,8 +80,7 @@ async def _run(
     try:
         await stage.open()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
-        steps, skipped = able(scenario)
-        script: Script[Place] = Script(steps, stage, zones, seed)
+        script: Script[Place] = Script(scenario.script, stage, zones, seed)
         await stage.go()
         script.begin()
         await _run_phases(scenario, stage, script)
@@ -78,7 +95,7 @@ async def _run(
         seed=seed,
         verdict=overall(checks),
         checks=checks,
-        skipped=(*skipped, *_beyond(stage)),
+        skipped=(*notes(scenario), *_beyond(stage)),
         refused=tuple(stage.refused),
         ledger=Ledger(*(sum(column) for column in zip(*stage.ledgers.values(), strict=True))),
         history=history,

@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Sequence
+from typing import Any, Callable, Coroutine, Iterable, Sequence, TypeGuard
 
 from palm.core.message import Peer
 from palm.errors import HarnessError
@@ -35,11 +35,13 @@ from palm.sim.scenario.names import TheRegistry
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import LOOK
 from palm.sim.stage import Done
+from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
 from palm.testing.real.etcd import RealEtcd
 from palm.testing.real.outbox import entry_of
 from palm.testing.real.process import Orders, clients_at
+from palm.testing.real.tokens import Tokens
 from palm.wire.record import instances_prefix
 
 START_S = 60.0
@@ -55,6 +57,8 @@ class Place:
     server: str
     index: int
     place: str
+    upgraded: tuple[str, str] | None = None
+    """The file and class that its next lives run, where they are not those of the scenario any more."""
     life: Life | None = None
     spare: Life | None = None
     """The next life, which waits to begin: a restart in a script is a moment, not the start of a Python."""
@@ -84,6 +88,8 @@ class Life:
         self.channel: Channel | None = None
         self.is_up = True
         self.leaves = False
+        self.then: Callable[[], None] | None = None
+        """What comes when it has left in good order."""
         self.may_go = False
         self.ready = asyncio.Event()
         self.bitten: dict[str, int] = {}
@@ -134,11 +140,20 @@ class RealStage:
         self._scale = scale
         self._folder = folder
         self._command = command
-        self._etcd = RealEtcd(folder, scenario.world.registry.members)
+        self._etcd = RealEtcd(folder, needs(scenario).members)
         self._lives: dict[Peer, Life] = {}
         self._places: dict[Peer, str] = {}
         self._jobs: dict[str, str] = {}
         self._rules: dict[str, Rule] = {}
+        self._touched: dict[str, int] = {}
+        """By step, other than rules: what processes say that it touched."""
+        self._standing: dict[str, None] = {}
+        """Steps that a process which begins later is told of as well."""
+        self._tokens = {
+            step.id: Tokens() for step in scenario.script if isinstance(step.action, actions.Point | actions.Unsure)
+        }
+        self._reserve = {name: self._newcomers(name) for name in self.instances}
+        """The next instances of each server that is to have more: the processes are made in time, as for restarts."""
         self._restarts = any(isinstance(step.action, actions.Restart) for step in scenario.script)
         self._tasks: set[asyncio.Task[None]] = set()
         self._registered: dict[str, set[str]] = {}
@@ -152,6 +167,8 @@ class RealStage:
         self._etcd.up()
         for place in [*self.clients, *(one for group in self.instances.values() for one in group)]:
             place.life = self._spawn(place)
+        for place in [one for places in self._reserve.values() for one in places]:
+            self._prepare(place)
         await self._etcd.ready()
         ready = asyncio.gather(*(life.ready.wait() for life in self._lives.values()))
         try:
@@ -170,9 +187,10 @@ class RealStage:
         self._watching = asyncio.create_task(self._watch(registry, prefix, empty.revision))
         self.clock.start_ns += self.clock.now
         for life in self._lives.values():
-            if life.place.server:
-                self._note(EntryKind.STARTED, life)
-            self._begin(life)
+            if life.place.life is life:  # else it waits for its time
+                if life.place.server:
+                    self._note(EntryKind.STARTED, life)
+                self._begin(life)
         self.look_at_views()
 
     def check(self) -> None:
@@ -214,6 +232,8 @@ class RealStage:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._etcd.down()
+        for tokens in self._tokens.values():
+            tokens.close()
 
     # -- Stage --------------------------------------------------------------------------------------------------------
 
@@ -237,6 +257,8 @@ class RealStage:
         if life is not None and life.is_up:
             life.is_up = False
             life.process.kill()
+            if self._scenario.world.servers[instance.server].memory == "durable":
+                life.process.wait()  # its disk is the next life's once it is gone
             self._note(EntryKind.CRASHED, life)
             self._prepare_if_it_may_return(instance)
 
@@ -309,10 +331,105 @@ class RealStage:
                 ended: list[Peer] = []
                 self._soon(self._expire({one.life.peer for one in who if one.life is not None}, ended))
                 return Done(touched=lambda: len(ended))
+            case actions.DiskFull(for_ns=for_ns):
+                self._soon(etcd.refuse_writes())
+                return Done(touched=touched, undo=lambda: self._soon(etcd.take_writes()), for_ns=for_ns)
+            case actions.Reset() | actions.DropWatch():
+                self._tell(self._lives.values(), begin=step)
+                return Done(touched=lambda: self._touched.get(step, 0))
+            case actions.LagWatch(for_ns=for_ns):
+                self._standing[step] = None
+                return self._begin_at(self._lives.values(), step, for_ns)
+            case actions.JumpClock():
+                self._tell(_lives_of(who), begin=step)
+                return Done(touched=lambda: self._touched.get(step, 0))
+            case actions.Busy(for_ns=for_ns) | actions.Drift(for_ns=for_ns):
+                return self._begin_at(_lives_of(who), step, for_ns)
+            case actions.Point(times=times, for_ns=for_ns):
+                tokens = self._tokens[step]
+                tokens.give(times)
+                return Done(touched=lambda: tokens.taken, undo=tokens.take_back, for_ns=for_ns)
+            case actions.Unsure(writes=writes):
+                doubts = self._tokens[step]
+                doubts.give(writes)
+                return Done(touched=lambda: doubts.taken)
+            case actions.Upgrade(to=to):
+                for place in who:
+                    self._upgrade(place, (str(to.file), to.class_name))
+                return Done(touched=lambda: len(who))
+            case actions.Scale(server=server, to=size):
+                count = self._scale_to(server, size)
+                return Done(touched=lambda: count)
         raise AssertionError(f"{action} was not to come here: `can_act` knows")
 
     def heard(self, entry: Entry) -> None:
         """Its process is elsewhere: nothing can be done on the stack of user code."""
+
+    # -- what processes do to themselves ------------------------------------------------------------------------------
+
+    def _begin_at(self, lives: Iterable[Life], step: str, for_ns: int | None) -> Done:
+        """Those processes have it until it is over."""
+        told = list(lives)
+        self._tell(told, begin=step)
+
+        def undo() -> None:
+            self._standing.pop(step, None)
+            self._tell(told if not isinstance(self._action(step), actions.LagWatch) else self._lives.values(), end=step)
+
+        return Done(touched=lambda: self._touched.get(step, 0), undo=undo, for_ns=for_ns)
+
+    def _action(self, step: str) -> actions.Action:
+        return next(one.action for one in self._scenario.script if one.id == step)
+
+    @staticmethod
+    def _tell(lives: Iterable[Life], **words: Any) -> None:
+        for life in lives:
+            life.say(**words)
+
+    # -- who there is -------------------------------------------------------------------------------------------------
+
+    def _upgrade(self, place: Place, to: tuple[str, str]) -> None:
+        """Stop it in good order; its next lives run that class, and the first of them begins at once."""
+        place.upgraded = to
+        if place.spare is not None:
+            self._end_spare(place)
+        if not place.is_up:
+            self.start(place)
+        elif not place.leaves:
+            assert place.life is not None, "it is up"
+            place.life.then = partial(self.start, place)
+            place.life.leaves = True
+            place.life.say(drain=True)
+            self._prepare(place)
+
+    def _scale_to(self, server: str, size: int) -> int:
+        """How many were started or stopped."""
+        places, before = self.instances[server], self.sizes[server]
+        for index in range(before, size):
+            if index == len(places):
+                places.append(self._reserve[server].pop(0))
+            if not places[index].is_up:
+                self.start(places[index])
+        for place in places[size:before]:
+            self.drain(place)
+        self.sizes[server] = size
+        return abs(size - before)
+
+    def _newcomers(self, server: str) -> list[Place]:
+        places = self._scenario.world.servers[server].places
+        most = max(
+            [step.action.to for step in self._scenario.script if _scales(step.action, server)], default=len(places)
+        )
+        return [Place(server, index, places[index % len(places)]) for index in range(len(places), most)]
+
+    def _end_spare(self, place: Place) -> None:
+        """It is of no use any more, and has not begun."""
+        spare, place.spare = place.spare, None
+        if spare is not None:
+            spare.is_up = False
+            spare.process.kill()
+
+    # -- the registry's troubles --------------------------------------------------------------------------------------
 
     async def _compact(self, counts: list[int]) -> None:
         counts.append(await self._etcd.compact())
@@ -369,15 +486,18 @@ class RealStage:
             peers=[*peers],
             place=place.place,
             etcd=list(self._etcd.endpoints),
+            folder=str(self._folder),
+            tokens={step: tokens.fd for step, tokens in self._tokens.items()},
             server=place.server,
             index=place.index,
             life=place.lives,
+            upgraded=[*(place.upgraded or ())],
         )
         with open(self._folder / f"{place.name}.log", "ab") as log, theirs:
             process = subprocess.Popen(
                 [*self._command, json.dumps(asdict(orders))],
                 env=_environment(),
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *orders.tokens.values()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -399,6 +519,8 @@ class RealStage:
         for name, rule in self._rules.items():
             if rule.active:
                 channel.say(lay=name)
+        for step in self._standing:
+            channel.say(begin=step)
         async for words in channel:
             for word, what in words.items():
                 self._heard(life, word, what, words)
@@ -411,6 +533,8 @@ class RealStage:
     def _ended_by_itself(self, life: Life, code: int) -> None:
         if life.may_go and life.place.server:
             self._note(EntryKind.STOPPED if code == 0 else EntryKind.CRASHED, life)
+            if code == 0 and life.then is not None:
+                life.then()
             self._prepare_if_it_may_return(life.place)
         else:
             self.failed = self.failed or f"{life.place.name} ended: {self._last_words(life.place.name)}"
@@ -427,7 +551,11 @@ class RealStage:
                     self.recorder.take(entry._replace(job=self._jobs.get(entry.job, entry.job)))
             case "bitten":
                 for name, count in what.items():
-                    self._rules[name].bitten += count - life.bitten.get(name, 0)
+                    more = count - life.bitten.get(name, 0)
+                    if name in self._rules:
+                        self._rules[name].bitten += more
+                    else:
+                        self._touched[name] = self._touched.get(name, 0) + more
                 life.bitten = what
             case "views":
                 life.views = what
@@ -509,6 +637,14 @@ class RealStage:
                         self._note(EntryKind.REGISTERED, life)
         finally:
             await registry.aclose()
+
+
+def _lives_of(places: Iterable[Place]) -> list[Life]:
+    return [place.life for place in places if place.life is not None and place.life.is_up]
+
+
+def _scales(action: actions.Action, server: str) -> TypeGuard[actions.Scale]:
+    return isinstance(action, actions.Scale) and action.server == server
 
 
 def _environment() -> dict[str, str]:
