@@ -1,7 +1,9 @@
 """Who of a leader's crew gets which message: a queue, what each worker has and may have, and what becomes of the lost.
 
-Workers say how much they want (`palm.core.credit`); nobody is ever given more. When little is left it is shared by
-halves, so that all end at about the same time (guided self-scheduling; Polychronopoulos and Kuck, 1987). A message
+Workers say how much they want (`palm.core.credit`); nobody is ever given more. What they say comes of what they ran
+of late, and a slow function may follow a quick one: so of each function a worker has as much as it wanted at first,
+and one more for each message that came back (slow start, as in TCP; Jacobson, 1988). When little is left it is shared
+by halves, so that all end at about the same time (guided self-scheduling; Polychronopoulos and Kuck, 1987). A message
 that was with a worker when it died goes to another one, and to one that has nothing else: so a message that kills is
 found out, and takes no other with it. This file knows no links, no clock and no terms.
 """
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Iterable, NamedTuple, Sequence
 
 from palm.core.message import Batch, Header, JobId, Payload, Peer, Task
+from palm.core.route import Stage
 
 MAX_DEATHS = 3
 """Workers that died with a message before it is given up: it may well be what killed them."""
@@ -21,12 +24,17 @@ GOES_ON = (Task.PART, Task.GATHER)
 """Tasks of a message that was begun."""
 
 
+Kind = tuple[Stage, int]
+"""What is run: the function, and which task of it."""
+
+
 class Piece:
     """A run of messages of one admission (`ticket`): queued while `worker` is None, else with that worker."""
 
     __slots__ = (
         "ticket",
         "header",
+        "kind",
         "watermark",
         "sequences",
         "payloads",
@@ -41,6 +49,7 @@ class Piece:
     def __init__(self, ticket: int, batch: Batch, expires: int | None) -> None:
         self.ticket = ticket
         self.header = batch.header
+        self.kind: Kind = (batch.header.target, batch.header.task)
         self.watermark = batch.watermark
         self.sequences: Sequence[int] = batch.sequences
         self.payloads: Sequence[Payload] = batch.payloads
@@ -55,7 +64,7 @@ class Piece:
     def part(self, indices: Sequence[int]) -> Piece:
         """Those messages as a piece of their own, with nobody."""
         piece = Piece.__new__(Piece)
-        piece.ticket, piece.header, piece.watermark = self.ticket, self.header, self.watermark
+        piece.ticket, piece.header, piece.kind, piece.watermark = self.ticket, self.header, self.kind, self.watermark
         piece.sequences = [self.sequences[i] for i in indices]
         piece.payloads = [self.payloads[i] for i in indices]
         piece.attempts = None if self.attempts is None else [self.attempts[i] for i in indices]
@@ -76,16 +85,59 @@ class Piece:
 
 
 @dataclass(slots=True)
+class Pace:
+    """What a worker has of one kind, and how much of it it may have."""
+
+    most: int
+    has: int = 0
+
+
+@dataclass(slots=True)
 class Worker:
     """`credit` messages at most; `paused` while it is suspected to be gone: it keeps what it has and gets nothing."""
 
     credit: int = 0
+    first: int = 0
+    """The first credit that it asked for: all that is sure of a function that it has not run."""
     has: int = 0
+    paces: dict[Kind, Pace] = field(default_factory=dict)
     paused: bool = False
     takes_suspects: bool = True
     alone: bool = False
     """What it has is a suspect: it gets nothing beside it."""
     pieces: dict[Piece, None] = field(default_factory=dict)
+
+    def wants(self, credit: int) -> None:
+        self.credit = credit
+        self.first = self.first or credit
+        for pace in self.paces.values():
+            if pace.has:  # it speaks of what it runs
+                pace.most = max(self.first, min(pace.most, credit))
+
+    def room(self, kind: Kind) -> int:
+        """How many more of that kind it may have. In halves, as of a credit."""
+        pace = self.paces.get(kind)
+        if pace is None:
+            pace = self.paces[kind] = Pace(self.first)
+        return pace.most - pace.has if 2 * pace.has <= pace.most else 0
+
+    def took(self, piece: Piece) -> None:
+        self.has += piece.left
+        pace = self.paces.get(piece.kind)
+        if pace is None:
+            pace = self.paces[piece.kind] = Pace(self.first)
+        pace.has += piece.left
+        self.pieces[piece] = None
+
+    def has_not(self, kind: Kind, count: int) -> None:
+        """So many of them are with it no more."""
+        self.has -= count
+        self.paces[kind].has -= count
+
+    def ran(self, kind: Kind, count: int) -> None:
+        self.has_not(kind, count)
+        pace = self.paces[kind]
+        pace.most = min(pace.most + count, max(self.credit, self.first))
 
 
 class Ended(NamedTuple):
@@ -132,7 +184,7 @@ class Dispatch:
 
     def wants(self, worker: Peer, credit: int) -> None:
         """That worker is there, and may have so many at one time."""
-        self.workers.setdefault(worker, Worker()).credit = credit
+        self.workers.setdefault(worker, Worker()).wants(credit)
 
     def lost(self, worker: Peer, *, died: bool) -> Lost:
         """That worker is gone with what it had. `died`: not because it wanted to, so what it had is suspect."""
@@ -237,7 +289,11 @@ class Dispatch:
         for peer, worker in ready:
             room = min(worker.credit - worker.has, -(-self.queued // len(crew)))
             while room > 0 and self.queued:
-                piece, over = self._take(room, now)
+                # What it may not have of the next kind is for others: it has some of it to run.
+                room_of_kind = worker.room((self._ahead or self._queue)[0].kind)
+                if room_of_kind <= 0:
+                    break
+                piece, over = self._take(min(room, room_of_kind), now)
                 if over is not None:
                     expired.append(over)
                 if piece is not None:
@@ -270,8 +326,7 @@ class Dispatch:
     def _give(self, peer: Peer, worker: Worker, piece: Piece, now: int) -> None:
         piece.worker = peer
         piece.since = now
-        worker.has += piece.left
-        worker.pieces[piece] = None
+        worker.took(piece)
 
     def _assign_suspects(self, given: list[Given], now: int) -> None:
         """One worker is the ward: it runs dry, then gets one suspect at a time and nothing beside it. Others help where
@@ -303,6 +358,7 @@ class Dispatch:
         if rows is None:
             return []
         groups: dict[int, list[int]] = {}
+        kind, ran = None, 0
         for index, sequence in enumerate(sequences):
             piece = rows.get(sequence)
             if piece is None or piece.worker != worker:
@@ -310,7 +366,7 @@ class Dispatch:
             assert crew is not None, "what a worker has goes when the worker does"
             del rows[sequence]
             piece.left -= 1
-            crew.has -= 1
+            kind, ran = piece.kind, ran + 1
             if not piece.left:
                 del crew.pieces[piece]
             group = groups.get(piece.ticket)
@@ -318,6 +374,8 @@ class Dispatch:
                 groups[piece.ticket] = [index]
             else:
                 group.append(index)
+        if crew is not None and kind is not None:  # a header is of one kind
+            crew.ran(kind, ran)
         if not rows:
             del self._rows[header]
         if self._deaths:
@@ -338,7 +396,7 @@ class Dispatch:
                 else:
                     self._forget(header, [sequence])
                 piece.left -= 1
-                crew.has -= 1
+                crew.has_not(piece.kind, 1)
                 if not piece.left:
                     del crew.pieces[piece]
 
@@ -378,7 +436,7 @@ class Dispatch:
             left = [i for i, sequence in enumerate(piece.sequences) if rows.get(sequence) is piece]
             if piece.worker is not None:
                 crew = self.workers[piece.worker]
-                crew.has -= len(left)
+                crew.has_not(piece.kind, len(left))
                 crew.pieces.pop(piece, None)
             ended.append(self._end(piece, left))
         if not gone:

@@ -11,6 +11,7 @@ from palm.core.credit import FIRST, MOST, Credit
 from palm.core.dispatch import MAX_DEATHS, Dispatch, Given
 from palm.core.election import Mandate
 from palm.core.message import Header, Peer, Task
+from palm.core.route import parse_route
 from tests.core.cast import FIRST as ROUTE
 from tests.core.cast import JOB, batch_of
 
@@ -138,6 +139,26 @@ def test_what_expired_in_the_queue_is_not_given():
     assert not dispatch.waiting
 
 
+def test_a_slow_function_after_a_quick_one_is_not_hoarded():
+    """The credit comes of the quick one; of another function it is as at first, and one more for each answer."""
+    dispatch = crew(a=2)
+    dispatch.add(1, batch_of(*range(100)), None)
+    while dispatch.workers[A].has or dispatch.queued:
+        for _, piece in dispatch.assign(0)[0]:
+            dispatch.answered(A, HEADER, piece.sequences)
+        dispatch.wants(A, 50)
+    slow = Header(JOB, parse_route("one.slow"), 0)
+    dispatch.add(2, batch_of(*range(100), header=slow), None)
+    assert given_to(dispatch.assign(1)[0], A) == [0, 1]
+    dispatch.wants(B, 2)
+    assert given_to(dispatch.assign(1)[0], B) == [2, 3], "a newcomer helps"
+    dispatch.answered(A, slow, [0, 1])
+    assert given_to(dispatch.assign(2)[0], A) == [4, 5, 6, 7]
+    dispatch.wants(A, 3)
+    dispatch.answered(A, slow, [4, 5, 6, 7])
+    assert len(given_to(dispatch.assign(3)[0], A)) == 3, "and what it says while it runs it counts"
+
+
 class Shifts(RuleBasedStateMachine):
     """Workers come, ask, answer, leave and die; every message ends once, and nobody has more than it asked for."""
 
@@ -204,6 +225,12 @@ class Shifts(RuleBasedStateMachine):
     def nothing_is_forgotten(self) -> None:
         rows = {sequence for row in self.dispatch._rows.values() for sequence in row}
         assert rows == self.open
+
+    @invariant()
+    def what_workers_have_adds_up(self) -> None:
+        for one, has in self.has.items():
+            worker = self.dispatch.workers[one]
+            assert worker.has == len(has) == sum(pace.has for pace in worker.paces.values())
 
     @invariant()
     def whoever_can_work_does(self) -> None:
