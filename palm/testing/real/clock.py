@@ -1,8 +1,8 @@
 """The clocks of a run on real processes.
 
 `RealClock` is the run's own: CLOCK_MONOTONIC, which all processes of one machine share, from the moment at which the
-run began. It runs what the simulator's kernel runs there: rules of the network, jobs and scripts. `HostClock` is what one
-process takes for its clocks, as the host port lets it: a script may have it run fast or slow, and set its wall
+run began. It runs what the simulator's kernel runs there: rules of the network, jobs and scripts. `HostClock` is what
+one process takes for its clocks, as the host port lets it: a script may have it run fast or slow, and set its wall
 clock. PALM knows no other clock; user code that asks the machine by itself sees the machine's.
 """
 

@@ -62,6 +62,13 @@ class Proxies:
         self._watched += watched
         return _through(settings, asked), _through(settings, watched)
 
+    async def aclose(self) -> None:
+        for peer in {peer for peer, _ in self._to_peers}:
+            self.leave(peer)
+        for proxy in (*self._asked, *self._watched):
+            await proxy.aclose()
+        await asyncio.gather(*self._closing)
+
     # -- what a script does -------------------------------------------------------------------------------------------
 
     def reset(self, ends: Ends) -> int:
