@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Container, Sequence
 
-from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Send, Tell
+from palm.core.callers import Callers
+from palm.core.effect import Abandon, Drained, Effect, Invoke, Retire, Send, Tell
 from palm.core.event import (
     Bounced,
     DrainAsked,
@@ -24,11 +25,10 @@ from palm.core.event import (
     Tick,
 )
 from palm.core.folding import Pack, Whole, outward
-from palm.core.joins import SINK, InOrder, Join, Zip, joiner, meeting_place, objection
-from palm.core.links import Link, Links
+from palm.core.joins import InOrder, Join, Zip, joiner, objection
+from palm.core.links import Links
 from palm.core.memory import Memory
 from palm.core.message import (
-    PROTOCOL_VERSION,
     Batch,
     Exposed,
     Failure,
@@ -45,14 +45,11 @@ from palm.core.message import (
     Refused,
     Status,
     Task,
-    Welcome,
 )
 from palm.core.names import BUILT_IN
+from palm.core.onward import Onward
 from palm.core.route import stage_after, stages_before
 from palm.core.spread import spread
-
-FORGET_SILENT_CALLER = 30_000_000_000
-"""A caller beats every 0.5 s; one that was silent this long, and its jobs, are forgotten."""
 
 OVER_REMEMBERED = 4_096
 """Jobs that are over and still known as such: enough that a late copy of one of their messages is not run."""
@@ -100,45 +97,32 @@ class ServerNode:
         """The leader that a worker answers to."""
         self._has_drained = False
         self._progress_at = now
-        self._cluster = cluster
         self._max_in_flight = max_in_flight
         self._join = join
         self._pack = pack
         self._joiners: dict[_Row, Zip | InOrder] = {}
-        # Servers all of whose instances were heard of: before that, nobody knows where a job's messages are to meet.
-        self._listed: set[str] = set()
         self._started = now
-        self._links = Links(cluster=cluster, name=server)
-        self._followed: set[str] = set()
-        self._callers: dict[Peer, int] = {}
-        # Clients that have messages here and no link, with since when: they too are forgotten in time.
-        self._absent: dict[Peer, int] = {}
-        self._sweep_at: int | None = None
+        self._callers = Callers(peer=peer, server=server, cluster=cluster)
+        self._onward = Onward(Links(cluster=cluster, name=server), self._callers, self._memory_behind, max_in_flight)
         self._memories: dict[_Row, Memory] = {}
         self._jobs_of: dict[Peer, dict[JobId, None]] = {}
         self._over: dict[JobId, None] = {}
-        self._onward: dict[Header, Header] = {}
+        self._headers: dict[Header, Header] = {}
         self._tickets: dict[int, tuple[Header, int | None, int]] = {}
         self._next_ticket = 0
-        self._sent_since_pong: dict[Peer, int] = {}
-        # Answers that wait for an instance of the next server, or for the client's link. Each also stands in its
-        # Memory, so dropping one costs a retry and no message.
-        # With each, since when.
-        self._parked: dict[str | Peer, list[tuple[Batch, int]]] = {}
-        self._parked_items = 0
 
     # -- the Node protocol --------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> int | None:
-        beat, sweep = self._links.deadline, self._sweep_at
+        beat, sweep = self._onward.deadline, self._callers.deadline
         if beat is None:
             return sweep
         return beat if sweep is None else min(beat, sweep)
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         effects = self._react(event, now)
-        if self.draining and not self._has_drained and self.in_flight == 0 and self._parked_items == 0:
+        if self.draining and not self._has_drained and self.in_flight == 0 and not self._onward.waiting:
             self._has_drained = True
             effects.append(Drained())
         return effects
@@ -152,18 +136,16 @@ class ServerNode:
             case Heard():
                 return self._heard(event, now)
             case Bounced():
-                return self._bounced(event, now)
+                return self._onward.bounced(event, now)
             case InstanceUp():
-                return self._instance_up(event, now)
+                return self._onward.instance_up(event, now)
             case InstanceDown():
-                self._sent_since_pong.pop(event.peer, None)
                 exposed = self._exposed(event)
-                return [*exposed, *self._links.remove(event.peer, event.server), *self._unpark(event.server, now)]
+                return exposed + self._onward.instance_down(event, now)
             case Listed():
-                self._listed.add(event.server)
-                return self._unpark(event.server, now)
+                return self._onward.listed(event.server, now)
             case Tick():
-                return self._links.tick(now) + self._sweep(now)
+                return self._onward.tick(now) + self._sweep(now)
             case DrainAsked():
                 self.draining = True
             case Malformed():
@@ -192,7 +174,7 @@ class ServerNode:
         return self._pack is not None
 
     def has_dialed(self, peer: Peer) -> bool:
-        return peer in self._links
+        return self._onward.link(peer) is not None
 
     def held(self, still_open: Container[JobId] = ()) -> list[str]:
         """What it holds for jobs, but for those that are open, in words: nothing once all others are over."""
@@ -201,7 +183,7 @@ class ServerNode:
             for key, memory in self._memories.items()
             if key[0] not in still_open
         ]
-        return held + ([f"holds {self._parked_items} answers back"] if self._parked_items else [])
+        return held + ([f"holds {self._onward.waiting} answers back"] if self._onward.waiting else [])
 
     # -- links --------------------------------------------------------------------------------------------------------
 
@@ -211,62 +193,28 @@ class ServerNode:
             case Hello():
                 return self._greeted(peer, control, now)
             case Ping():
-                if peer not in self._callers:
+                if not self._callers.heard(peer, now):
                     return [self._stranger(peer)]
-                self._callers[peer] = now
                 return [Tell(peer, self.pong(control.number, now)), *self._forget_ended(peer, control)]
             case Over():
                 return self._job_over(JobId(peer, control.incarnation, control.number))
             case Leave():
                 return [Retire()] if peer in self._callers else [self._stranger(peer)]
-            case Pong():
-                self._sent_since_pong.pop(peer, None)
-        woken = self._links.heard(peer, now)
-        effects = self._links.told(peer, control)
-        link = self._links.get(peer)
-        # What waited for an instance of that server can go now.
-        return effects + self._unpark(link.instance.server, now) if woken and link is not None else effects
+        return self._onward.heard(peer, control, now)
 
     def _greeted(self, peer: Peer, hello: Hello, now: int) -> list[Effect]:
-        refusal = self._refusal(hello)
-        if refusal is not None:
-            self._callers.pop(peer, None)
-            return [Tell(peer, refusal)]
-        self._callers[peer] = now
-        self._absent.pop(peer, None)
-        if self._sweep_at is None:
-            self._sweep_at = now + FORGET_SILENT_CALLER
-        return [Tell(peer, Welcome(PROTOCOL_VERSION)), *self._unpark(peer, now)]
-
-    def _refusal(self, hello: Hello) -> Refused | None:
-        if hello.expects != self.peer:
-            return Refused("NOT_ME", f"this is {self.peer} of server {self.server}, not {hello.expects!r:.80}")
-        if hello.version != PROTOCOL_VERSION:
-            return Refused(
-                "VERSION",
-                f"this instance speaks protocol {PROTOCOL_VERSION}, you speak {hello.version}: "
-                "install one release on both",
-            )
-        if hello.cluster != self._cluster:
-            return Refused("CLUSTER", f"this instance is of namespace {self._cluster!r}, not {hello.cluster!r:.140}")
-        return None
+        word = self._callers.greeted(peer, hello, now)
+        return [Tell(peer, word), *(self._onward.unpark(peer, now) if peer in self._callers else [])]
 
     def _stranger(self, peer: Peer) -> Tell:
         return Tell(peer, Refused("STRANGER", "say Hello first"))
 
     def _sweep(self, now: int) -> list[Effect]:
-        if self._sweep_at is None or now < self._sweep_at:
-            return []
-        last_word = {**self._absent, **self._callers}
-        silent = [peer for peer, heard in last_word.items() if now - heard >= FORGET_SILENT_CALLER]
         effects: list[Effect] = []
-        for peer in silent:
-            self._callers.pop(peer, None)
-            self._absent.pop(peer, None)
-            self._drop_parked(peer)
+        for peer in self._callers.silent(now):
+            self._onward.drop(peer)
             for job in list(self._jobs_of.get(peer, {})):
                 effects += self._forget(job)
-        self._sweep_at = now + FORGET_SILENT_CALLER if self._callers or self._absent else None
         return effects
 
     def _forget_ended(self, client: Peer, ping: Ping) -> list[Effect]:
@@ -292,20 +240,16 @@ class ServerNode:
         for key in [key for key in self._memories if key[0] == job]:
             del self._memories[key]
             self._joiners.pop(key, None)
-        for header in [header for header in self._onward if header.job == job]:
-            del self._onward[header]
-        for where, batches in list(self._parked.items()):
-            kept = [(batch, since) for batch, since in batches if batch.header.job != job]
-            self._parked_items -= sum(len(batch) for batch, _ in batches) - sum(len(batch) for batch, _ in kept)
-            self._parked[where] = kept
+        for header in [header for header in self._headers if header.job == job]:
+            del self._headers[header]
+        self._onward.forget(job)
         return [Abandon(job)]
 
     # -- messages in --------------------------------------------------------------------------------------------------
 
     def _received(self, peer: Peer, batch: Batch, now: int) -> list[Effect]:
-        if peer not in self._callers:
+        if not self._callers.heard(peer, now):
             return [self._stranger(peer)]
-        self._callers[peer] = now
         header = batch.header
         if header.is_result or header.leg or header.target.server != self.server or header.job in self._over:
             self.counters.stale += len(batch)
@@ -327,8 +271,7 @@ class ServerNode:
         if batch.header.job in self._over or batch.header.target.server != self.server:
             self.counters.stale += len(batch)
             return []
-        if batch.header.job.client in self._absent:
-            self._absent[batch.header.job.client] = now
+        self._callers.heard_of(batch.header.job.client, now)
         return self._take(batch, now)
 
     def release(self, ticket: int, sequences: Sequence[int], status: Status | None, now: int) -> list[Effect]:
@@ -353,8 +296,7 @@ class ServerNode:
         memory = self._memories.get(key)
         if memory is None:
             memory = self._memories[key] = Memory()
-            if header.job.client not in self._callers:
-                self._absent.setdefault(header.job.client, now)
+            self._callers.known_by_jobs(header.job.client, now)
             self._jobs_of.setdefault(header.job.client, {})[header.job] = None
         return memory
 
@@ -476,7 +418,7 @@ class ServerNode:
             attempts = memory.refuse(sequences)
         count = len(sequences)
         batch = Batch(header.at(len(header.route)), 0, sequences, [b""] * count, None, attempts, [status] * count)
-        return self._to_client(batch, now) if count else []
+        return self._onward.to_client(batch, now) if count else []
 
     def _answer_again(self, memory: Memory, batch: Batch, fresh: set[int], now: int) -> list[Effect]:
         """Messages that were here before: nothing while they run, their answer once more where they have one."""
@@ -584,8 +526,8 @@ class ServerNode:
         if onward.leg:
             return [] if self.chief is None else [Send(self.chief, batch)]
         if onward.is_result:
-            return self._to_client(batch, now)
-        return self._to_next(memory, batch, before, now)
+            return self._onward.to_client(batch, now)
+        return self._onward.to_next(memory, batch, before, now)
 
     def _spread(
         self,
@@ -601,63 +543,37 @@ class ServerNode:
         remaining = None if expires is None else max(0, expires - now)
         effects: list[Effect] = []
         for onward, (items, results, ends) in spread(header, sequences, payloads, statuses).items():
+            whole = Batch(onward, memory.floor, items, results, remaining, None, ends)
             if onward.is_result:
-                effects += self._to_client(Batch(onward, memory.floor, items, results, remaining, None, ends), now)
+                effects += self._onward.to_client(whole, now)
                 continue
             places: dict[Peer | None, list[int]] = {}
             for place, item in enumerate(items):
                 places.setdefault(memory.went_to(item), []).append(place)
-            whole = Batch(onward, memory.floor, items, results, remaining, None, ends)
             for before, indices in places.items():
-                effects += self._to_next(memory, _picked(whole, indices), before, now)
+                effects += self._onward.to_next(memory, _picked(whole, indices), before, now)
         return effects
 
     def _next_header(self, header: Header) -> Header:
-        onward = self._onward.get(header)
+        onward = self._headers.get(header)
         if onward is None:
             if header.leg:
                 onward = header.on(Leg.FROM_WORKER, header.term)
             else:
                 onward = header.at(stage_after(header.route, header.stage))
-            self._onward[header] = onward
+            self._headers[header] = onward
         return onward
 
-    def _to_client(self, batch: Batch, now: int) -> list[Effect]:
-        client = batch.header.job.client
-        if client in self._callers:
-            return [Send(client, batch)]
-        return self._park(client, batch, now)
-
-    def _to_next(self, memory: Memory, batch: Batch, before: Peer | None, now: int) -> list[Effect]:
-        server = batch.header.target.server
-        links = self._links.of(server)
-        if any(link.instance.kind == SINK for link in links.values()):
-            return self._to_sink(memory, batch, links, now)
-        peer = (
-            before
-            if before is not None and before in links and links[before].usable
-            else self._choose(links, batch.header.target.function)
-        )
-        if peer is None:
-            follow = self._follow(server)
-            return follow + self._park(server, batch, now)
-        (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, peer)
-        self._sent_since_pong[peer] = self._sent_since_pong.get(peer, 0) + len(batch)
-        return [Send(peer, batch)]
-
-    def _to_sink(self, memory: Memory, batch: Batch, links: dict[Peer, Link], now: int) -> list[Effect]:
-        """All of a job go to one instance, and wait for it where it is silent: until it is back, or gone."""
-        server, function = batch.header.target
-        link = meeting_place(batch.header.job, links.values(), function)
-        if link is None or server not in self._listed or not link.usable:
-            return self._follow(server) + self._park(server, batch, now)
-        (memory.parts_went if batch.header.parts else memory.went)(batch.sequences, link.instance.peer)
-        return [Send(link.instance.peer, batch)]
+    def _memory_behind(self, header: Header) -> Memory | None:
+        """That of the stage which made these answers; None where the job is forgotten."""
+        before = stages_before(header.route, header.stage)
+        memories = (self._memories.get((header.job, stage, Task.RUN)) for stage in before)
+        return next((memory for memory in memories if memory is not None), None)
 
     def _exposed(self, event: InstanceDown) -> list[Effect]:
         """Tell each client what of its went to an instance that is gone. One that drained has handed over what it
         had."""
-        link = self._links.get(event.peer)
+        link = self._onward.link(event.peer)
         if link is None or link.leaving or link.instance.server != event.server:
             return []
         suspect = link.instance.role != "leader" and link.suspected  # who was heard a moment ago has lost a lease only
@@ -669,73 +585,6 @@ class ServerNode:
                 word = Exposed(job.incarnation, job.number, event.server, event.peer, some, suspect)
                 effects.append(Tell(job.client, word))
         return effects
-
-    def _choose(self, links: dict[Peer, Link], function: str) -> Peer | None:
-        """The usable instance of that function with the least before it, by its own last word and what was sent since;
-        ties to the first."""
-        best: Peer | None = None
-        least = 0
-        for peer, link in links.items():
-            if link.usable and link.instance.has(function):
-                load = self._sent_since_pong.get(peer, 0) + (link.pong.in_flight if link.pong is not None else 0)
-                if best is None or load < least:
-                    best, least = peer, load
-        return best
-
-    def _follow(self, server: str) -> list[Effect]:
-        if server in self._followed:
-            return []
-        self._followed.add(server)
-        return [Follow(server)]
-
-    # -- what waits ---------------------------------------------------------------------------------------------------
-
-    def _park(self, where: str | Peer, batch: Batch, now: int) -> list[Effect]:
-        if self._parked_items + len(batch) <= self._max_in_flight:
-            self._parked.setdefault(where, []).append((batch, now))
-            self._parked_items += len(batch)
-        return []
-
-    def _unpark(self, where: str | Peer, now: int) -> list[Effect]:
-        batches = self._parked.pop(where, [])
-        effects: list[Effect] = []
-        for batch, since in batches:
-            self._parked_items -= len(batch)
-            if batch.remaining is not None:
-                batch.remaining = max(0, batch.remaining - (now - since))
-            if batch.header.is_result:
-                effects += self._to_client(batch, now)
-            else:
-                memory = self._memory_behind(batch.header)
-                if memory is not None:
-                    effects += self._to_next(memory, batch, None, now)
-        return effects
-
-    def _memory_behind(self, header: Header) -> Memory | None:
-        """That of the stage which made these answers; None where the job is forgotten."""
-        before = stages_before(header.route, header.stage)
-        memories = (self._memories.get((header.job, stage, Task.RUN)) for stage in before)
-        return next((memory for memory in memories if memory is not None), None)
-
-    def _drop_parked(self, where: str | Peer) -> None:
-        self._parked_items -= sum(len(batch) for batch, _ in self._parked.pop(where, []))
-
-    def _instance_up(self, event: InstanceUp, now: int) -> list[Effect]:
-        instance = event.instance
-        return self._links.add(instance, now) + self._unpark(instance.server, now)
-
-    def _bounced(self, event: Bounced, now: int) -> list[Effect]:
-        """It did not leave this process. To a client: wait for its link. To a server: another instance, or wait."""
-        batch, peer = event.batch, event.peer
-        if batch.header.is_result:
-            self._callers.pop(peer, None)
-            self._absent.setdefault(peer, now)
-            return self._park(peer, batch, now)
-        link = self._links.get(peer)
-        if link is not None:
-            link.suspected = True
-        memory = self._memory_behind(batch.header)
-        return [] if memory is None else self._to_next(memory, batch, None, now)
 
 
 def _row(header: Header) -> _Row:

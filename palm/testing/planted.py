@@ -222,7 +222,7 @@ PLANTED: Sequence[Planted] = (
     ),
     Planted(
         "sink-meets-anywhere",
-        "palm.core.server",
+        "palm.core.onward",
         "        link = meeting_place(batch.header.job, links.values(), function)\n",
         "        link = max(links.values(), key=lambda link: link.heard_at, default=None)\n",
         "parts that belong together go to different instances of a sink, each of which waits for the rest",

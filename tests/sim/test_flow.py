@@ -10,7 +10,7 @@ import pytest
 
 from palm import RegisteredServer
 from palm.core import client as client_module
-from palm.core import server as server_module
+from palm.core import onward as onward_module
 from palm.core import share as share_module
 from palm.errors import HarnessError
 from palm.runtime import invoke as invoke_module
@@ -59,7 +59,7 @@ def test_zips_need_one_place_to_meet() -> None:
     """Branches that choose the instance by what they have heard last do not meet."""
     line = "        link = meeting_place(batch.header.job, links.values(), function)\n"
     instead = "        link = max(links.values(), key=lambda link: link.heard_at, default=None)\n"
-    assert broken_without(server_module, line, instead, "zip") is Verdict.BROKEN
+    assert broken_without(onward_module, line, instead, "zip") is Verdict.BROKEN
 
 
 def broken_without(module: ModuleType, line: str, instead: str, name: str) -> Verdict | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import palm
 from palm import RegisteredServer
-from palm.core.server import FORGET_SILENT_CALLER
+from palm.core.callers import FORGET_SILENT_CALLER
 from palm.testing.simulate import simulate
 
 MESSAGES = 20
