@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from palm.errors import ScenarioError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
     from palm.sim.sweep import Task
     from palm.testing.real.compare import Pair
+    from palm.testing.real.etcd import RealEtcd
     from palm.testing.real.run import RealResult
 
 SIMULATOR_ONLY = ("trace", "html", "guard", "shrink")
@@ -32,7 +34,7 @@ def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], ta
         if args.compare:
             codes.append(_compare(args, scenario, task))
         else:
-            result = run_real(scenario, task.path, task.seed, scale=args.scale)
+            result = run_real(scenario, task.path, task.seed, scale=args.scale, make_etcd=_maker(args))
             if args.json:
                 print(json.dumps(_as_json(result)), flush=True)
             else:
@@ -41,6 +43,13 @@ def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], ta
         if codes[-1] == 1 and not args.keep_going:
             break
     return worst(codes)
+
+
+def _maker(args: argparse.Namespace) -> Callable[[Path, int], RealEtcd]:
+    from palm.testing.real.containers import contained_etcd
+    from palm.testing.real.etcd import local_etcd
+
+    return (lambda folder, count: contained_etcd(count)) if args.etcd == "containers" else local_etcd
 
 
 def _compare(args: argparse.Namespace, scenario: Scenario, task: Task) -> int:
@@ -53,7 +62,7 @@ def _compare(args: argparse.Namespace, scenario: Scenario, task: Task) -> int:
 
     small = scaled(plain(scenario, task.seed), args.scale)
     sim = run(small, task.seed)
-    real = run_real(scenario, task.path, task.seed, scale=args.scale)
+    real = run_real(scenario, task.path, task.seed, scale=args.scale, make_etcd=_maker(args))
     checks = checks_side_by_side(sim.checks, real.checks) if not real.impossible else []
     pairs = list(figures(small, sim.history, real.history)) if not real.impossible else []
     if args.json:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 from palm.observe.ledger import Ledger
 from palm.sim.checkers import CheckResult, Verdict
@@ -19,6 +19,7 @@ from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import CALM, NS, TAIL, calm_at
 from palm.sim.steps import Script
 from palm.testing.real.able import impossible, notes
+from palm.testing.real.etcd import RealEtcd, local_etcd
 from palm.testing.real.scale import plain, scaled
 from palm.testing.real.stage import COMMAND, Place, RealStage
 
@@ -44,17 +45,23 @@ class RealResult:
 
 
 def run_real(
-    scenario: Scenario, file: str, seed: int, *, scale: float = 1.0, command: Sequence[str] = COMMAND
+    scenario: Scenario,
+    file: str,
+    seed: int,
+    *,
+    scale: float = 1.0,
+    command: Sequence[str] = COMMAND,
+    make_etcd: Callable[[Path, int], RealEtcd] = local_etcd,
 ) -> RealResult:
     """`scenario` is what `file` holds. Raises ScenarioError, and HarnessError when the run itself fails.
 
-    `command` runs one process, when its orders are put behind it.
+    `command` runs one process, when its orders are put behind it. `make_etcd` gets a folder and the number of members.
     """
     small = scaled(plain(scenario, seed), scale)
     if cannot := impossible(small):
         return _not_begun(small, seed, cannot)
     with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
-        return asyncio.run(_run(small, file, seed, scale, Path(folder), command))
+        return asyncio.run(_run(small, file, seed, scale, Path(folder), command, make_etcd))
 
 
 def _not_begun(scenario: Scenario, seed: int, cannot: list[str]) -> RealResult:
@@ -73,10 +80,16 @@ def _not_begun(scenario: Scenario, seed: int, cannot: list[str]) -> RealResult:
 
 
 async def _run(
-    scenario: Scenario, file: str, seed: int, scale: float, folder: Path, command: Sequence[str]
+    scenario: Scenario,
+    file: str,
+    seed: int,
+    scale: float,
+    folder: Path,
+    command: Sequence[str],
+    make_etcd: Callable[[Path, int], RealEtcd],
 ) -> RealResult:
     begin = time.perf_counter()
-    stage = RealStage(scenario, file, seed, scale, folder, command)
+    stage = RealStage(scenario, file, seed, scale, folder, command, make_etcd)
     try:
         await stage.open()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}

@@ -38,7 +38,7 @@ from palm.sim.stage import Done
 from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
-from palm.testing.real.etcd import RealEtcd
+from palm.testing.real.etcd import RealEtcd, local_etcd
 from palm.testing.real.outbox import entry_of
 from palm.testing.real.process import Orders, clients_at
 from palm.testing.real.tokens import Tokens
@@ -116,6 +116,7 @@ class RealStage:
         scale: float,
         folder: Path,
         command: Sequence[str] = COMMAND,
+        make_etcd: Callable[[Path, int], RealEtcd] = local_etcd,
     ) -> None:
         self.clock = RealClock(seed)
         self.recorder = Recorder(self.clock)
@@ -140,7 +141,7 @@ class RealStage:
         self._scale = scale
         self._folder = folder
         self._command = command
-        self._etcd = RealEtcd(folder, needs(scenario).members)
+        self._etcd = make_etcd(folder, needs(scenario).members)
         self._lives: dict[Peer, Life] = {}
         self._places: dict[Peer, str] = {}
         self._jobs: dict[str, str] = {}
@@ -156,6 +157,7 @@ class RealStage:
         """The next instances of each server that is to have more: the processes are made in time, as for restarts."""
         self._restarts = any(isinstance(step.action, actions.Restart) for step in scenario.script)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._happening: asyncio.Task[None] | None = None
         self._registered: dict[str, set[str]] = {}
         self._cancelled: dict[str, int] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -164,7 +166,10 @@ class RealStage:
 
     async def open(self) -> None:
         """Start etcd and every process, and wait until all are ready."""
-        self._etcd.up()
+        if self._etcd.quick:
+            self._etcd.up()  # here: the members end with the thread that started them
+        else:
+            await asyncio.to_thread(self._etcd.up)
         for place in [*self.clients, *(one for group in self.instances.values() for one in group)]:
             place.life = self._spawn(place)
         for place in [one for places in self._reserve.values() for one in places]:
@@ -231,7 +236,7 @@ class RealStage:
         for task in (*self._tasks, *filter(None, [self._watching])):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        self._etcd.down()
+        await asyncio.to_thread(self._etcd.close)
         for tokens in self._tokens.values():
             tokens.close()
 
@@ -306,23 +311,23 @@ class RealStage:
         etcd, touched = self._etcd, self._failures_from_now()
         match action:
             case actions.RegistryDown(for_ns=for_ns):
-                etcd.down()
-                return Done(touched=touched, undo=etcd.up, for_ns=for_ns)
+                self._have(etcd.down)
+                return Done(touched=touched, undo=partial(self._have, etcd.up), for_ns=for_ns)
             case actions.Crash(who=TheRegistry(leader=True)) | actions.ChangeLeader():
                 self._soon(etcd.kill_leader())
-                return Done(touched=lambda: 1, undo=etcd.up, for_ns=ELECTION_NS)
+                return Done(touched=lambda: 1, undo=partial(self._have, etcd.up), for_ns=ELECTION_NS)
             case actions.Crash():
-                etcd.down()
+                self._have(etcd.down)
                 return Done(touched=touched)
             case actions.Restart():
-                etcd.up()
+                self._have(etcd.up)
                 return Done(touched=lambda: 1)
             case actions.Freeze(for_ns=for_ns):
-                etcd.freeze(len(etcd.endpoints))
-                return Done(touched=touched, undo=etcd.thaw, for_ns=for_ns)
+                self._have(partial(etcd.freeze, len(etcd.endpoints)))
+                return Done(touched=touched, undo=partial(self._have, etcd.thaw), for_ns=for_ns)
             case actions.LoseQuorum(for_ns=for_ns):
-                etcd.freeze(etcd.majority)
-                return Done(touched=touched, undo=etcd.thaw, for_ns=for_ns)
+                self._have(partial(etcd.freeze, etcd.majority))
+                return Done(touched=touched, undo=partial(self._have, etcd.thaw), for_ns=for_ns)
             case actions.Compact():
                 counts: list[int] = []
                 self._soon(self._compact(counts))
@@ -333,7 +338,7 @@ class RealStage:
                 return Done(touched=lambda: len(ended))
             case actions.DiskFull(for_ns=for_ns):
                 self._soon(etcd.refuse_writes())
-                return Done(touched=touched, undo=lambda: self._soon(etcd.take_writes()), for_ns=for_ns)
+                return Done(touched=touched, undo=lambda: self._later(etcd.take_writes()), for_ns=for_ns)
             case actions.Reset() | actions.DropWatch():
                 self._tell(self._lives.values(), begin=step)
                 return Done(touched=lambda: self._touched.get(step, 0))
@@ -429,6 +434,18 @@ class RealStage:
             spare.is_up = False
             spare.process.kill()
 
+    def _have(self, happen: Callable[[], None]) -> None:
+        """Have it happen to etcd: at once, or beside everything else, one after another."""
+        if self._etcd.quick:
+            happen()
+        else:
+            self._happening = self._soon(self._after(self._happening, happen))
+
+    async def _after(self, before: asyncio.Task[None] | None, happen: Callable[[], None]) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        await asyncio.to_thread(happen)
+
     # -- the registry's troubles --------------------------------------------------------------------------------------
 
     async def _compact(self, counts: list[int]) -> None:
@@ -445,10 +462,14 @@ class RealStage:
         finally:
             await registry.aclose()
 
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        self._soon(work)
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._did)
+        return task
 
     def _did(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
