@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from palm.core.admission import objection
 from palm.core.chain import Chain, Unfold
 from palm.core.effect import Deliver, Demand, Effect, Ended, Follow, Ready, Send, Tell
 from palm.core.event import (
@@ -25,9 +26,8 @@ from palm.core.event import (
     Taken,
     Tick,
 )
-from palm.core.folding import REDUCE
 from palm.core.jobs import Flight, Job, PartEnd, Waiting
-from palm.core.joins import SINK, SOURCE, SOURCES, meeting_place, unfit
+from palm.core.joins import SINK, meeting_place
 from palm.core.links import Link, Links
 from palm.core.message import (
     Batch,
@@ -42,12 +42,10 @@ from palm.core.message import (
     Status,
     results_bytes,
 )
-from palm.core.names import BUILT_IN
-from palm.core.route import Branching, Stage
+from palm.core.route import Stage
 from palm.core.share import Part
 from palm.core.store import FUNCTION as STORE
 from palm.core.window import Window
-from palm.errors import BadRequest, NoSuchFunction, PalmError, did_you_mean
 
 MAX_DEATHS = 3
 """Instances that died with a message before it is dead-lettered: it may well be what killed them."""
@@ -158,7 +156,7 @@ class ClientNode:
             if job.ready or job.ended or any(not self._links.of(stage.server) for stage in job.route):
                 continue
             self._heed_once(job)
-            refusal = self._refusal(job)
+            refusal = objection(job.route, self._links) or self._chain.objection(job)
             if refusal is not None:
                 if not all(stage.server in self._listed for stage in job.route):
                     continue  # the instance that has the function may be the next on the list
@@ -177,37 +175,6 @@ class ClientNode:
         for stage in job.route:
             if any(stage.function in link.instance.once for link in self._links.of(stage.server).values()):
                 job.forbid_repeats()
-
-    def _refusal(self, job: Job) -> PalmError | None:
-        for stage in job.route:
-            listed = sorted(
-                {name for link in self._links.of(stage.server).values() for name in link.instance.functions}
-            )
-            if stage.function not in listed and stage.function not in BUILT_IN and stage.function != STORE:
-                return NoSuchFunction(
-                    f"server {stage.server!r} has no function {stage.function!r}"
-                    f"{did_you_mean(stage.function, listed)}; it lists {', '.join(listed) or 'none'}"
-                )
-        misplaced = self._misplaced(job.route) if isinstance(job.route, Branching) else None
-        return misplaced or self._chain.objection(job)
-
-    def _misplaced(self, route: Branching) -> PalmError | None:
-        """Branches need a server that splits before them, and one that joins behind them."""
-        places = [(stage, SOURCE, SOURCES, "branches begin behind") for stage in route.branches]
-        joins = frozenset({SINK, REDUCE})
-        places += [(stage, SINK, joins, "branches never join: they meet in") for stage in route.joins]
-        for stage, wanted, able, what in sorted(places):
-            kinds = {link.instance.kind for link in self._links.of(route[stage].server).values()}
-            if not kinds & able:
-                return BadRequest(
-                    f"{what} {route[stage]}, which is a {', '.join(sorted(kinds))}: a {wanted} is needed there"
-                )
-        for stage in sorted({*route.within, *route.branches}):
-            instances = [link.instance for link in self._links.of(route[stage].server).values()]
-            text = next(filter(None, (unfit(route, stage, instance) for instance in instances)), "")
-            if text:
-                return BadRequest(text)
-        return None
 
     def missing(self, number: int) -> list[str]:
         """The servers of the job's route that have no live instance, each once."""
@@ -686,7 +653,7 @@ class ClientNode:
         if job.phase is not None:
             parts.append(f"{job.phase.absorbed} in {job.phase.reduction.held} partial results or what came of them")
         for server in dict.fromkeys(stage.server for stage in job.whole_route):
-            parts += [f"{server}: {_state_of(link, now)}" for link in self._links.of(server).values()]
+            parts += [f"{server}: {link.in_words(now)}" for link in self._links.of(server).values()]
         return "; ".join(parts)
 
     def instances(self) -> list[Link]:
@@ -742,19 +709,3 @@ def _gathered(job: Job, batch: Batch) -> tuple[list[int], list[Payload], list[in
             if end is not None:
                 ends[sequence] = end
     return list(ends), [end[0] for end in ends.values()], [end[1] for end in ends.values()]
-
-
-def _state_of(link: Link, now: int) -> str:
-    instance, pong = link.instance, link.pong
-    name = f"{instance.peer} on {instance.host or instance.address}"
-    if link.refused is not None:
-        return f"{name} refuses us: {link.refused.text}"
-    silent_s = (now - link.heard_at) / 1e9
-    if link.suspected:
-        return (
-            f"{name} was last heard {silent_s:.1f} s ago "
-            f"(is it running, and can this machine reach {instance.address}?)"
-        )
-    if pong is not None and pong.busy_in:
-        return f"{name} is busy in {pong.busy_in} for {pong.busy_us / 1e6:.1f} s with {pong.in_flight} in flight"
-    return f"{name} is idle, last heard {silent_s:.1f} s ago"

@@ -36,11 +36,26 @@ class Link:
     def usable(self) -> bool:
         return not (self.suspected or self.leaving or self.outranked or self.refused) and self.instance.takes_messages
 
-
     @property
     def answers(self) -> bool:
         """It is heard, and talks to us."""
         return not self.suspected and self.refused is None
+
+    def in_words(self, now: int) -> str:
+        """How the peer stands, for people."""
+        instance, pong = self.instance, self.pong
+        name = f"{instance.peer} on {instance.host or instance.address}"
+        if self.refused is not None:
+            return f"{name} refuses us: {self.refused.text}"
+        silent_s = (now - self.heard_at) / 1e9
+        if self.suspected:
+            return (
+                f"{name} was last heard {silent_s:.1f} s ago "
+                f"(is it running, and can this machine reach {instance.address}?)"
+            )
+        if pong is not None and pong.busy_in:
+            return f"{name} is busy in {pong.busy_in} for {pong.busy_us / 1e6:.1f} s with {pong.in_flight} in flight"
+        return f"{name} is idle, last heard {silent_s:.1f} s ago"
 
 
 class Links:
