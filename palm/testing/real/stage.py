@@ -594,7 +594,8 @@ class RealStage:
             case "nested":
                 self.nested.add(what)
             case "again":
-                asyncio.get_running_loop().call_later(START_AGAIN / 1e9, self._start_again, life.place)
+                # Once it has ended, however long that takes: until then it is up.
+                life.then = partial(self._start_again, life.place)
             case "refused":
                 self.refused.append(f"{life.place.name}: {what}")
             case "failed":
@@ -603,8 +604,11 @@ class RealStage:
                 life.answers.put_nowait(words)
 
     def _start_again(self, place: Place) -> None:
-        if not place.is_up:
-            self.start(place)
+        def start() -> None:
+            if not place.is_up:
+                self.start(place)
+
+        self.clock.call_at(self.clock.now + START_AGAIN, start)
 
     async def _answer(self, life: Life, word: str) -> dict[str, Any]:
         try:
