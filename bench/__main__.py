@@ -9,7 +9,8 @@ from importlib import import_module
 
 NAMES = (
     *("echo", "stream", "chain", "butterfly", "dispatch", "loss"),
-    *("large", "startup", "memory", "butterfly_memory", "sim"),
+    *("large", "startup", "memory", "butterfly_memory"),
+    *("sim", "sim_nodes", "sim_rate", "sim_seeds", "sim_memory"),
 )
 """One module of that name each, with `measure`."""
 

@@ -19,6 +19,8 @@ class Figure:
     target: str
     """What is to be reached, in words."""
     met: bool
+    series: Sequence[float] = ()
+    """Where one row is of several sizes: the medians of all of them; `palm` is the last."""
     palm_rounds: Sequence[float] = ()
     raw_rounds: Sequence[float] = ()
     ratio_spread: Sequence[float] = ()
@@ -32,6 +34,7 @@ class Figure:
             "palm": _short(self.palm),
             "raw": None if self.raw is None else _short(self.raw),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
+            "series": [_short(value) for value in self.series],
             "target": self.target,
             "met": self.met,
             "palm_rounds": [_short(value) for value in self.palm_rounds],
@@ -45,8 +48,9 @@ class Figure:
         ratio = "" if self.ratio is None else f", ratio {self.ratio:.2f}"
         if self.ratio_spread:
             ratio += f" ({self.ratio_spread[0]:.2f} to {self.ratio_spread[1]:.2f})"
+        shown = ", ".join(f"{_short(value):g}" for value in self.series or (self.palm,))
         return (
-            f"{self.bench}: {_short(self.palm):g} {self.unit}{beside}{ratio}; "
+            f"{self.bench}: {shown} {self.unit}{beside}{ratio}; "
             f"target {self.target}: {'met' if self.met else 'MISSED'}"
         )
 

@@ -25,8 +25,9 @@ def rendered(figures: list[dict[str, Any]]) -> str:
     lines = ["| bench | PALM | beside | ratio (of the rounds) | target | |", "|---|---|---|---|---|---|"]
     for figure in figures:
         beside = "-" if figure["raw"] is None else f"{figure['raw']:,g}"
+        palm = ", ".join(f"{value:,g}" for value in figure.get("series") or [figure["palm"]])
         lines.append(
-            f"| {figure['bench']} | {figure['palm']:,g} {figure['unit']} | {beside} | {_ratio(figure)} "
+            f"| {figure['bench']} | {palm} {figure['unit']} | {beside} | {_ratio(figure)} "
             f"| {figure['target']} | {'met' if figure['met'] else 'missed'} |"
         )
     return "\n".join(lines)

@@ -8,7 +8,7 @@ function: one number is enough for one delay, and distributions are plain values
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import exp, isfinite, log
 from random import Random
@@ -28,24 +28,34 @@ class Key:
     """The draws of one name: the same for one (seed, name, ordinal) in every process, in whatever order they are
     made."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_four", "_key", "_unit")
 
     def __init__(self, seed: int, name: str) -> None:
         self._key = blake2b(f"{seed}/{name}".encode(), digest_size=32).digest()
+        # Hashes that have taken the key: a copy of one costs a third of a new one. Most names never draw.
+        self._four: blake2b | None = None
+        self._unit: blake2b | None = None
 
     def four(self, ordinal: int) -> tuple[float, float, float, float]:
         """Four independent draws in [0, 1)."""
-        a, b, c, d = _FOUR(blake2b(ordinal.to_bytes(8, "little"), digest_size=32, key=self._key).digest())
+        if self._four is None:
+            self._four = blake2b(digest_size=32, key=self._key)
+        keyed = self._four.copy()
+        keyed.update(ordinal.to_bytes(8, "little"))
+        a, b, c, d = _FOUR(keyed.digest())
         return (a >> 11) * _UNIT, (b >> 11) * _UNIT, (c >> 11) * _UNIT, (d >> 11) * _UNIT
 
     def unit(self, ordinal: int) -> float:
         """One draw in [0, 1)."""
-        digest = blake2b(ordinal.to_bytes(8, "little"), digest_size=8, key=self._key).digest()
-        return (int.from_bytes(digest, "little") >> 11) * _UNIT
+        return (self.integer(ordinal) >> 11) * _UNIT
 
     def integer(self, ordinal: int) -> int:
         """64 random bits, as a seed for something that wants one."""
-        return int.from_bytes(blake2b(ordinal.to_bytes(8, "little"), digest_size=8, key=self._key).digest(), "little")
+        if self._unit is None:
+            self._unit = blake2b(digest_size=8, key=self._key)
+        keyed = self._unit.copy()
+        keyed.update(ordinal.to_bytes(8, "little"))
+        return int.from_bytes(keyed.digest(), "little")
 
     def random(self, ordinal: int) -> Random:
         """A random stream of its own, for user code and for draws whose number is not known beforehand."""
@@ -107,15 +117,17 @@ class LogNormal:
 
     p50: int
     p99: int
+    _sigma: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.p50 <= 0:
             raise BadRequest(f"lognormal: p50 must be over 0, not {self.p50} ns")
         if self.p99 < self.p50:
             raise BadRequest(f"lognormal: p99 ({self.p99} ns) must not be under p50 ({self.p50} ns)")
+        object.__setattr__(self, "_sigma", log(self.p99 / self.p50) / _Z99)
 
     def sample(self, draw: float) -> int:
-        return round(self.p50 * exp(log(self.p99 / self.p50) / _Z99 * _quantile(draw or _UNIT)))
+        return round(self.p50 * exp(self._sigma * _quantile(draw or _UNIT)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,17 +219,20 @@ class SimExecutor:
                 service = self._draw()
                 if service > 0 and was_run(outcomes[-1]):
                     host.pause(service)
-                    host.call_soon(partial(batch.done, outcomes))
-                    outcomes = []
+                    if len(batch.items) > 1:
+                        host.call_soon(partial(batch.done, outcomes))
+                        outcomes = []
         except GreenletExit:
             return
         finally:
             sandbox.enter(previous)
             self._stack = None
             self._open -= 1
-        if outcomes:
-            host.call_soon(partial(batch.done, outcomes))
-        host.call_soon(self._next)
+        host.call_soon(partial(self._end, batch, outcomes) if outcomes else self._next)
+
+    def _end(self, batch: _Batch, outcomes: list[Any]) -> None:
+        batch.done(outcomes)
+        self._host.perform(self._next)
 
     def _run_beside(
         self, run: Callable[[Any], Any], item: Any, index: int, done: Callable[[int, Any], None]

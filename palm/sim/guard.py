@@ -14,10 +14,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Self, Sequence
 
 from palm.errors import HarnessError
 
@@ -62,60 +63,117 @@ class Guarded:
 
 def guard(path: str | Path, seed: int) -> Guarded:
     """Run one seed of a scenario file in two processes. Raises HarnessError when one of them fails before it ran."""
-    with tempfile.TemporaryDirectory(prefix="palm-guard-") as folder:
-        files = [Path(folder, f"lines.{number}") for number in range(2)]
-        told = _both(path, seed, files, -1, ())
+    with Guard() as one:
+        return one.compare(path, seed)
+
+
+class Guard:
+    """Two processes that stay for many runs, as starting them costs more than a short one takes. What a run leaves
+    behind in its process is there in both."""
+
+    def __init__(self) -> None:
+        self._witnesses = _Witnesses()
+
+    def __enter__(self) -> Self:
+        self._witnesses.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._witnesses.__exit__(*error)
+
+    def compare(self, path: str | Path, seed: int) -> Guarded:
+        """As `guard`."""
+        files = self._witnesses.ask("lines", path, seed)
+        told = self._witnesses.told()
         lines = [file.read_text(encoding="utf-8").splitlines() for file in files]
         first = _first_difference(*lines)
         difference = None
         if first is not None:
-            calls = _calls(lines[0], first)
-            close = _both(path, seed, [Path(folder, f"close.{number}") for number in range(2)], first, calls)
-            difference = _difference(first, [line[first : first + 1] for line in lines], close)
+            with _Witnesses() as witnesses:
+                witnesses.ask("close", path, seed, first, _calls(lines[0], first))
+                difference = _difference(first, [line[first : first + 1] for line in lines], witnesses.told())
         elif "failed" in told[0]:
             raise HarnessError(f"both runs of seed {seed} failed: {told[0]['failed']}")
-    hashes = tuple(str(one.get("trace_hash", "")) for one in told)
-    return Guarded(
-        seed=seed,
-        trace_hashes=(hashes[0], hashes[1]),
-        events=int(told[0].get("events", 0)),
-        difference=difference,
-    )
+        hashes = tuple(str(one.get("trace_hash", "")) for one in told)
+        return Guarded(
+            seed=seed,
+            trace_hashes=(hashes[0], hashes[1]),
+            events=int(told[0].get("events", 0)),
+            difference=difference,
+        )
 
 
-def _both(path: str | Path, seed: int, files: Sequence[Path], event: int, calls: Sequence[int]) -> list[dict[str, Any]]:
-    """Run two witnesses beside each other, the second a second later."""
-    running: list[subprocess.Popen[str]] = []
-    try:
-        for number, (world, file) in enumerate(zip(_WORLDS, files, strict=True)):
+class _Witnesses:
+    """Two processes of `palm.sim.witness` beside each other, the second begun a second later. They are asked for runs,
+    and tell of them in that order."""
+
+    def __init__(self) -> None:
+        self._kept = tempfile.TemporaryDirectory(prefix="palm-guard-")
+        self._folder = Path(self._kept.name)
+        self._running: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        for number, world in enumerate(_WORLDS):
             if number:
                 time.sleep(1.0)  # not a wait for anything: a real clock is to show another second
-            command = [sys.executable, "-m", "palm.sim.witness", str(path), str(seed), str(file), str(event)]
-            running.append(
-                subprocess.Popen(
-                    [*command, *map(str, calls)],
+            with self._errors(number).open("w") as errors:  # user code may write more than a pipe holds
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "palm.sim.witness"],
                     env={**os.environ, **world, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
+                    stderr=errors,
                     text=True,
                 )
-            )
-        told = []
-        for process in running:
-            out, err = process.communicate(timeout=_PATIENCE_S)
-            if process.returncode:
-                last = err.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-                raise HarnessError(f"the guard's process failed: {last[0]}")
-            # User code may print; what the witness says comes last.
-            told.append(json.loads(out.splitlines()[-1]))
-        return told
-    except subprocess.TimeoutExpired:
-        raise HarnessError(f"a run under the guard took longer than {_PATIENCE_S} s") from None
-    finally:
-        for process in running:
-            if process.poll() is None:
+            self._running.append(process)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._running:
+            process.kill()
+            process.communicate()
+        self._kept.cleanup()
+
+    def ask(self, name: str, path: str | Path, seed: int, event: int = -1, calls: Sequence[int] = ()) -> list[Path]:
+        """Have both run it; the files that will hold their lines once they have told of it."""
+        files = [self._folder / f"{name}.{number}" for number in range(len(_WORLDS))]
+        for process, file in zip(self._running, files, strict=True):
+            assert process.stdin is not None, "it was asked for"
+            try:
+                process.stdin.write(json.dumps([str(path), seed, str(file), event, *calls]) + "\n")
+                process.stdin.flush()
+            except BrokenPipeError:
+                pass  # `told` says why
+        return files
+
+    def told(self) -> list[dict[str, Any]]:
+        """What both say of the first run that they have not told of yet. Raises HarnessError where one cannot."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            for process in self._running:
                 process.kill()
-                process.wait()
+
+        patience = threading.Timer(_PATIENCE_S, give_up)
+        patience.start()
+        try:
+            told = []
+            for number, process in enumerate(self._running):
+                assert process.stdout is not None, "it was asked for"
+                line = process.stdout.readline()
+                if not line:
+                    if late.is_set():
+                        raise HarnessError(f"a run under the guard took longer than {_PATIENCE_S} s")
+                    last = self._errors(number).read_text(errors="replace").strip().splitlines()[-1:]
+                    raise HarnessError(f"the guard's process failed: {(last or [f'exit code {process.wait()}'])[0]}")
+                told.append(json.loads(line))
+            return told
+        finally:
+            patience.cancel()
+
+    def _errors(self, number: int) -> Path:
+        return self._folder / f"errors.{number}"
 
 
 def _first_difference(one: Sequence[str], other: Sequence[str]) -> int | None:

@@ -16,6 +16,9 @@ from palm.sim.linearizable import Operation
 class EntryKind(Enum):
     """The words of the ledger; scenario files use the values."""
 
+    # The members are what they are by identity; Enum's own hash is a call into Python, for each entry of a run.
+    __hash__ = object.__hash__
+
     # of a message, at its client: subject is the job and the sequence
     SENT = "sent"
     """The client took it from the job's source, and answers for it from now on."""

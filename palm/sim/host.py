@@ -244,6 +244,14 @@ class Host:
         if self.alive:
             self.kernel.call_soon(partial(self.perform, callback))
 
+    def call_next(self, callback: Callable[[], None]) -> None:
+        """`call_soon`, for the last thing that a callback does: without a turn of the kernel where nothing comes
+        before it."""
+        if self.kernel.has_more_now:
+            self.call_soon(callback)
+        else:
+            self.perform(callback)
+
     def call_at(self, when: int, callback: Callable[[], None]) -> _HostTimer:
         return _HostTimer(self, when, callback)
 
@@ -354,7 +362,8 @@ class Host:
                     f"{self.name}: time.sleep in an async handler or a constructor would stop the whole process; "
                     "await asyncio.sleep, or sleep in a function"
                 )
-            self.call_at(self.now() + duration, self.parking())
+            resume = partial(self.stacks.resume, self.stacks.current())
+            self.call_at(self.now() + duration, partial(self.call_next, resume))
             self.park()
 
     def parking(self) -> Callable[[], None]:

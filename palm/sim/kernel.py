@@ -9,6 +9,7 @@ trampoline rather than as `simpy.Process`: that costs three events for each wait
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Coroutine, Generator
 from hashlib import blake2b
@@ -27,6 +28,9 @@ FOREVER = 1 << 63
 """Later than any moment of any run: 292 years."""
 
 _COMPACT_AT = 4096  # cancelled timers kept in the heap before it is worth filtering them out
+_COLLECTING = (50_000, 20, 20)
+"""How rarely to look for cycles of garbage while a world runs: at the usual pace, thousands of nodes are looked through
+so often that it doubles the time."""
 _SHOWN_BYTES = 256  # of a frame, in the readable trace; the hash always takes all of it
 
 
@@ -276,6 +280,8 @@ class Kernel:
         self.seed = seed
         self.environment = simpy.Environment(0)
         """For models of a test's own made of stock simpy events; PALM itself uses the methods below."""
+        self.now = 0
+        """The present moment. An attribute, as it is read several times for each event."""
         self.trace = Trace(self)
         self.events = 0
         """How many callbacks and stock events have run."""
@@ -285,22 +291,25 @@ class Kernel:
         self._cancelled = 0
         self._broken: HarnessError | None = None
 
-    @property
-    def now(self) -> int:
-        return self.environment._now  # type: ignore[return-value]  # only ever given ints
-
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
         """Call it at `when`, or soon if that has passed."""
         timer = Timer(self, callback)
-        now = self.environment._now
+        now = self.now
         heappush(self._queue, (when if when > now else now, 1, next(self._counter), timer))
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> Timer:
         """Call it at this moment, after everything that is already due."""
         timer = Timer(self, callback)
-        heappush(self._queue, (self.environment._now, 1, next(self._counter), timer))
+        heappush(self._queue, (self.now, 1, next(self._counter), timer))
         return timer
+
+    @property
+    def has_more_now(self) -> bool:
+        """Something is due at this moment, beside what runs. Where nothing is, the last thing that a callback does may
+        be what it would have asked for with `call_soon`: it would be next."""
+        queue = self._queue
+        return bool(queue) and queue[0][0] <= self.now
 
     def spawn(
         self,
@@ -325,7 +334,7 @@ class Kernel:
         """Run everything that is due up to and including `until`; if that is finite, the clock then stands there."""
         self._advance(until, None)
         if until < FOREVER and self.now < until:
-            self.environment._now = until
+            self.now = self.environment._now = until
 
     def run_until(self, predicate: Callable[[], bool], limit_ns: int = FOREVER) -> bool:
         """Run until `predicate()`, which is asked after each event; False when `limit_ns` (a moment) or the last event
@@ -335,7 +344,7 @@ class Kernel:
         if self._advance(limit_ns, predicate):
             return True
         if limit_ns < FOREVER and self.now < limit_ns:
-            self.environment._now = limit_ns
+            self.now = self.environment._now = limit_ns
         return False
 
     def complete(self, coroutine: Coroutine[Any, Any, T], limit_ns: int = FOREVER) -> T:
@@ -367,6 +376,8 @@ class Kernel:
         environment, queue, pop = self.environment, self._queue, heappop
         count = since = 0
         self.running = True
+        collecting = gc.get_threshold()
+        gc.set_threshold(*_COLLECTING)
         try:
             while queue and queue[0][0] <= until:
                 when, _, _, event = pop(queue)
@@ -376,8 +387,8 @@ class Kernel:
                         self._cancelled -= 1
                         continue
                     event.call = None
-                    if when > environment._now:
-                        environment._now = when
+                    if when > self.now:
+                        self.now = environment._now = when
                         since = count
                     elif count - since > STUCK_AT:
                         raise HarnessError(f"at {when} ns: {STUCK_AT} callbacks, and time stands still: {call!r}")
@@ -385,6 +396,7 @@ class Kernel:
                     call()
                 else:
                     heappush(queue, (when, -1, -1, event))  # back to the front, for simpy's own way with it
+                    self.now = when
                     count += 1
                     environment.step()
                 if predicate is not None and predicate():
@@ -399,6 +411,7 @@ class Kernel:
         finally:
             self.events += count
             self.running = False
+            gc.set_threshold(*collecting)
 
     def _forget_one(self) -> None:
         self._cancelled += 1

@@ -270,6 +270,10 @@ class Network:
         if self._zones.setdefault(name, zone) != zone:
             raise BadRequest(f"host {name!r} is in zone {self._zones[name]!r}, not in {zone!r}")
 
+    def knows(self, name: str) -> bool:
+        """Whether a host of that name was added."""
+        return name in self._zones
+
     @property
     def hosts(self) -> dict[str, str]:
         """Each host's name and its zone, in the order they were added."""

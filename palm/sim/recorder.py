@@ -6,10 +6,12 @@ from typing import Callable
 
 from palm.core.effect import Absorbed, Deliver, Effect, Invoke, Send, Settled, Stand
 from palm.core.event import Event, Finished, Offered, Received
-from palm.core.message import Header, JobId, Leg, Status
+from palm.core.message import Batch, Header, JobId, Leg, Status
 from palm.sim.history import Entry, EntryKind
 from palm.sim.kernel import Clock
 
+_new = tuple.__new__
+_CARRY = (Send, Invoke)
 _ENDS = {
     Status.FAILED: EntryKind.FAILED,
     Status.CANCELLED: EntryKind.FAILED,
@@ -39,7 +41,8 @@ class Recorder:
         attempt: int = 1,
         detail: str = "",
     ) -> None:
-        self.take(Entry(self._clock.now, kind, job, sequence, server, instance, attempt, detail))
+        # What `Entry(...)` does, without the call into Python: a run has one for every hop.
+        self.take(_new(Entry, (self._clock.now, kind, job, sequence, server, instance, attempt, detail)))
 
     def take(self, entry: Entry) -> None:
         """Write one that is made already."""
@@ -69,20 +72,24 @@ class ServerInstrument:
         self._recorder.add(EntryKind.MARK, job, sequence, self._server, self._instance, detail=name)
 
     def step(self, now: int, event: Event, effects: list[Effect]) -> None:
-        self._leading(event, effects)
+        if not effects:
+            return
+        if _concerns_a_leader(event, effects):
+            self._leading(event, effects)
+        sends = [effect for effect in effects if isinstance(effect, Send)]
+        if not sends:
+            return
         if isinstance(event, Finished):
-            for effect in effects:
-                if isinstance(effect, Send) and not effect.batch.header.leg:
-                    for sequence in effect.batch.sequences:
-                        self._add(EntryKind.ANSWERED, effect.batch.header, sequence, 1)
+            for effect in sends:
+                if not effect.batch.header.leg:
+                    self._answered(effect.batch)
         elif isinstance(event, Received) and not event.batch.header.leg:
-            for effect in effects:
-                if isinstance(effect, Send) and not effect.batch.header.leg:
+            for effect in sends:
+                if not effect.batch.header.leg:
                     self._answered_at_once(effect)
-        for effect in effects:
-            if isinstance(effect, Send) and effect.batch.header.leg == Leg.FROM_WORKER:
-                for sequence in effect.batch.sequences:
-                    self._add(EntryKind.ANSWERED, effect.batch.header, sequence, 1)
+        for effect in sends:
+            if effect.batch.header.leg == Leg.FROM_WORKER:
+                self._answered(effect.batch)
 
     def _leading(self, event: Event, effects: list[Effect]) -> None:
         """What a step has to do with who leads."""
@@ -119,10 +126,27 @@ class ServerInstrument:
             elif status in (Status.BUSY, Status.AWAY):
                 self._add(EntryKind.BUSY, batch.header, sequence, 1)
 
+    def _answered(self, batch: Batch) -> None:
+        for sequence in batch.sequences:
+            self._add(EntryKind.ANSWERED, batch.header, sequence, 1)
+
     def _add(self, kind: EntryKind, header: Header, sequence: int, attempt: int) -> None:
         recorder = self._recorder
         job = recorder.name_of(header.job)
         recorder.add(kind, job, sequence, self._server, self._instance, attempt, self._life)
+
+
+def _concerns_a_leader(event: Event, effects: list[Effect]) -> bool:
+    """Of most steps it is told here, in a few looks, that nobody leads or is led."""
+    if isinstance(event, Received) and event.batch.header.leg:
+        return True
+    for effect in effects:
+        if isinstance(effect, _CARRY):
+            if effect.batch.header.leg:
+                return True
+        elif isinstance(effect, Stand):
+            return True
+    return False
 
 
 def _passed_on(effects: list[Effect]) -> bool:

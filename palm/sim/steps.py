@@ -7,7 +7,7 @@ from functools import partial
 from typing import Callable, Generic, Mapping, Sequence, TypeVar
 
 from palm.sim.draws import Key
-from palm.sim.history import Entry, Interval, is_of
+from palm.sim.history import Entry, EntryKind, Interval, is_of
 from palm.sim.network import Rule
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import (
@@ -47,9 +47,15 @@ class Script(Generic[A]):
         self._subjects: dict[str, Sequence[A]] = {}
         self._counts: dict[str, int] = {}
         self._undo: dict[str, Callable[[], None]] = {}
+        self._waiting: dict[EntryKind, list[tuple[Step, When]]] = {}
+        """By event: the steps that wait for one. Every entry of a run is looked up here."""
+        for step in steps:
+            if isinstance(step.trigger, When):
+                self._waiting.setdefault(EntryKind(step.trigger.event), []).append((step, step.trigger))
 
     def begin(self) -> None:
-        self._stage.recorder.notice = self._heard
+        if self._waiting or any(isinstance(step.action, actions.Point) for step in self._steps):
+            self._stage.recorder.notice = self._heard  # else nobody needs to hear of every message
         for step in self._steps:
             if isinstance(step.trigger, At):
                 self._clock.call_at(step.trigger.at_ns, lambda step=step: self._do(step, []))  # type: ignore[misc]  # bound per step
@@ -87,9 +93,11 @@ class Script(Generic[A]):
     # -- triggers -----------------------------------------------------------------------------------------------------
 
     def _notice(self, entry: Entry) -> None:
-        for step in self._steps:
-            trigger = step.trigger
-            if isinstance(trigger, When) and step.id not in self._started and self._matches(trigger, entry):
+        waiting = self._waiting.get(entry.kind)
+        if not waiting:
+            return
+        for step, trigger in waiting:
+            if step.id not in self._started and self._matches(trigger, entry):
                 count = self._counts[step.id] = self._counts.get(step.id, 0) + 1
                 if count == trigger.nth:
                     subjects = [
@@ -106,8 +114,6 @@ class Script(Generic[A]):
         self._stage.heard(entry)
 
     def _matches(self, trigger: When, entry: Entry) -> bool:
-        if entry.kind.value != trigger.event:
-            return False
         if trigger.server is not None and entry.server != trigger.server:
             return False
         if trigger.job is not None and not is_of(entry.job, trigger.job):

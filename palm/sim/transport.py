@@ -66,6 +66,7 @@ class Process(Protocol):
     def call_soon(self, callback: Callable[[], None]) -> None: ...
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer: ...
     def now(self) -> int: ...
+    def call_next(self, callback: Callable[[], None]) -> None: ...
     def perform(self, callback: Callable[[], None]) -> None: ...
     def draw(self, name: str, ordinal: int = 0) -> Random: ...
 
@@ -511,12 +512,16 @@ class SimTransport:
         self._served[connection] = None
 
     def arrived(self, peer: Peer, frames: list[Frame], pipe: Pipe[Frame], incoming: Connection | None) -> None:
-        """Frames from the network; `incoming` is the link by which a dialer reached us."""
+        """Frames from the network; `incoming` is the link by which a dialer reached us. The last that its callback
+        does."""
         if self._closed:
             return
         if incoming is not None:
             self._incoming[peer] = incoming
-        self._post(Arrived(peer, frames), pipe)
+        self._inbox.append((Arrived(peer, frames), pipe))
+        if not self._flushing and self._sink is not None:
+            self._flushing = True
+            self.process.call_next(self._flush)
 
     def forget(self, peer: Peer, connection: Connection) -> None:
         """The link by which a dialer reached us is gone."""

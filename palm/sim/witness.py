@@ -1,4 +1,4 @@
-"""One of the two processes of `palm.sim.guard`: runs a scenario and writes down everything that could differ.
+"""One of the two processes of `palm.sim.guard`: runs scenarios and writes down everything that could differ.
 
 Each line of what it writes is an event of the trace, or a result that user code gave, and begins with a hash of all
 lines up to it; so two such files can be bisected. Asked to, it also looks closely: at where one event comes from, and
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -202,13 +203,19 @@ def testify(path: str, seed: int, out: IO[str], look: Look) -> dict[str, Any]:
     return {**told, "stack": look.stack, "steps": look.steps}
 
 
-def main(arguments: list[str]) -> None:
-    path, seed, out_path, event, *calls = arguments
-    look = Look(int(event), frozenset(map(int, calls)))
-    with open(out_path, "w", encoding="utf-8") as out:
-        told = testify(path, int(seed), out, look)
-    print(f"\n{json.dumps(told)}")  # noqa: T201  # to the guard, on a line of its own: user code may have printed
+def main() -> None:
+    """For each line on stdin, a run and what to look at in it: one line of JSON on stdout, once it is over."""
+    told_to = os.fdopen(os.dup(1), "w")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)  # user code may print
+    for line in sys.stdin:
+        path, seed, out_path, event, *calls = json.loads(line)
+        look = Look(event, frozenset(calls))
+        with open(out_path, "w", encoding="utf-8") as out:
+            told = testify(path, seed, out, look)
+        told_to.write(json.dumps(told) + "\n")
+        told_to.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

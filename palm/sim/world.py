@@ -48,7 +48,7 @@ class World:
         message.
         """
         place = name if place is None else place
-        if place not in self.network.hosts:
+        if not self.network.knows(place):
             self.network.add_host(place)
         former = self.processes.get(name)
         if name == PLACE or (former is not None and former.alive):

@@ -33,3 +33,11 @@ def test_table_shows_each_figure() -> None:
     figure: dict[str, Any] = {"bench": "sim", "unit": "hops/s", "palm": 1e5, "target": "60,000", "met": True}
     figure |= {"raw": None, "ratio": None}
     assert rendered([figure]).splitlines()[-1] == "| sim | 100,000 hops/s | - | - | 60,000 | met |"
+
+
+def test_table_shows_all_sizes_of_a_series() -> None:
+    """A figure of several sizes is one line that names them all."""
+    figure: dict[str, Any] = {"bench": "sim_nodes", "unit": "hops/s at 10, 100 nodes", "palm": 5e4, "target": "60,000"}
+    figure |= {"raw": None, "ratio": None, "met": False, "series": [1e5, 5e4]}
+    line = "| sim_nodes | 100,000, 50,000 hops/s at 10, 100 nodes | - | - | 60,000 | missed |"
+    assert rendered([figure]).splitlines()[-1] == line

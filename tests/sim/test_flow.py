@@ -1,4 +1,4 @@
-"""The scenarios of fan-out, filters and joins: they hold, and break when what protects them is taken out."""
+"""The scenarios of fan-out, filters and joins: they break when what protects them is taken out."""
 
 from __future__ import annotations
 
@@ -28,16 +28,6 @@ FLOW = Path(__file__).parents[2] / "scenarios" / "flow"
 
 def run_of(name: str, seed: int = 3) -> Result:
     return run(load(FLOW / f"{name}.yaml"), seed)
-
-
-@pytest.mark.parametrize("name", ["fan-out", "filter", "zip"])
-@pytest.mark.parametrize("seed", [3, 11])
-def test_the_flow_scenarios_hold(name: str, seed: int) -> None:
-    """Every expectation of the file, on the pinned seeds."""
-    result = run_of(name, seed)
-    assert [check for check in result.checks if check.verdict is not Verdict.HOLDS] == []
-    count = load(FLOW / f"{name}.yaml").load[0].messages.count
-    assert tuple(result.ledger) == (count, count, 0, 0, 0, 0)
 
 
 def test_fan_out_needs_the_look_whether_a_message_has_ended() -> None:

@@ -23,14 +23,6 @@ def run_of(seed: int = 3) -> Result:
     return run(load(CALLS / "nested.yaml"), seed)
 
 
-@pytest.mark.parametrize("seed", [3, 11])
-def test_the_scenario_of_nested_calls_holds(seed: int) -> None:
-    """Every expectation of the file, on the pinned seeds."""
-    result = run_of(seed)
-    assert [check for check in result.checks if check.verdict is not Verdict.HOLDS] == []
-    assert tuple(result.ledger) == (600, 600, 0, 0, 0, 0)
-
-
 def test_nested_calls_need_one_life_for_a_process_and_its_client() -> None:
     """A client that goes on after its process died is no part of it: those it asked would remember it for ever."""
     line = "        for part in self._attached:\n            part.crash()\n"

@@ -45,16 +45,6 @@ TWINS: list[tuple[str, ModuleType, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(FOLDER.glob("*.yaml"))])
-def test_the_scenario_holds_on_its_pinned_seeds(name: str) -> None:
-    """Every expectation of the file, and the ledger, on each of them."""
-    scenario = load(FOLDER / f"{name}.yaml")
-    for seed in scenario.runs.seeds.pinned:
-        result = run(scenario, seed)
-        assert [check for check in result.checks if check.verdict is not Verdict.HOLDS] == []
-        assert tuple(result.ledger) == (300, 300, 0, 0, 0, 0)
-
-
 @pytest.mark.parametrize(("name", "module", "line", "instead"), TWINS, ids=[one[0] for one in TWINS])
 def test_without_what_protects_it_the_scenario_breaks(name: str, module: ModuleType, line: str, instead: str) -> None:
     """The line is needed: without it some messages are not delivered."""

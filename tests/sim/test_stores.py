@@ -1,4 +1,4 @@
-"""The scenarios of stores: each holds, and breaks when what protects it is taken out."""
+"""The scenarios of stores: each breaks when what protects it is taken out."""
 
 from __future__ import annotations
 
@@ -15,20 +15,11 @@ from palm.sim.simulation import Result, run
 from tests.support.twin import twin
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "store"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def run_pinned(name: str) -> list[Result]:
     scenario = load(FOLDER / f"{name}.yaml")
     return [run(scenario, seed) for seed in scenario.runs.seeds.pinned]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_scenario_holds_on_its_pinned_seeds(name: str) -> None:
-    """Every expectation of the file, and the ledger, on each of them."""
-    for result in run_pinned(name):
-        assert [check for check in result.checks if check.verdict is not Verdict.HOLDS] == []
-        assert result.ledger.adds_up and result.ledger.in_flight == 0
 
 
 TWINS = [

@@ -40,9 +40,7 @@ class _Watch:
     def wants(self, kv: KeyValue) -> bool:
         if kv.mod_revision < self.start or (self.request.no_delete if kv.deleted else self.request.no_put):
             return False
-        if not self.range_end:
-            return kv.key == self.key
-        return kv.key >= self.key and (self.range_end == FROM_KEY or kv.key < self.range_end)
+        return _is_within(kv.key, self.key, self.range_end)
 
 
 @dataclass(slots=True)
@@ -67,6 +65,10 @@ class Hub:
         self._progress_interval = progress_interval
         self._max_answer_bytes = max_answer_bytes
         self._streams: dict[int, _Stream] = {}
+        # Found by what they watch, as thousands may watch one range; and those few that want to hear of progress.
+        self._by_range: dict[tuple[bytes, bytes], dict[tuple[int, int], _Watch]] = {}
+        self._notified: dict[int, _Stream] = {}
+        self._ticked_at = 0
         self._ready: set[int] = set()
         self._opened = 0
         self._seen_revision = store.revision
@@ -79,8 +81,12 @@ class Hub:
         return self._opened
 
     def close(self, number: int) -> None:
-        self._streams.pop(number, None)
+        stream = self._streams.pop(number, None)
         self._ready.discard(number)
+        self._notified.pop(number, None)
+        if stream is not None:
+            for watch in stream.watches.values():
+                self._forget(number, watch)
 
     def create(self, number: int, request: WatchRequest) -> int:
         stream = self._streams[number]
@@ -102,6 +108,12 @@ class Hub:
         watch = _Watch(id, key, request.range_end, request, start, quiet=True)
         watch.behind_from = start if start <= revision else None
         stream.watches[id] = watch
+        self._by_range.setdefault((watch.key, watch.range_end), {})[number, id] = watch
+        if request.progress_notify and number not in self._notified:
+            self._notified[number] = stream
+            late = self._ticked_at - stream.next_progress_at
+            if late >= 0:  # the intervals in which nobody wanted to hear of it are over
+                stream.next_progress_at += (late // self._progress_interval + 1) * self._progress_interval
         stream.said.append(WatchAnswer(revision=revision, watch_id=id, created=True))
         return id
 
@@ -109,7 +121,9 @@ class Hub:
         stream = self._streams[number]
         if not stream.knows(id):
             return
-        stream.watches.pop(id, None)
+        watch = stream.watches.pop(id, None)
+        if watch is not None:
+            self._forget(number, watch)
         stream.compacted.discard(id)
         stream.said.append(WatchAnswer(revision=self._store.revision, watch_id=id, canceled=True))
         self._ready.add(number)
@@ -132,20 +146,22 @@ class Hub:
         first, last = self._seen_revision + 1, self._store.revision
         self._seen_revision = last
         for revision, changes in self._store.changes(first, last) if last >= first else ():
-            for number, stream in self._streams.items():
-                for watch in stream.watches.values():
-                    if watch.behind_from is None and any(map(watch.wants, changes)):
+            for (key, range_end), watches in self._by_range.items():
+                within = [kv for kv in changes if _is_within(kv.key, key, range_end)]
+                for (number, _), watch in watches.items() if within else ():
+                    if watch.behind_from is None and any(map(watch.wants, within)):
                         watch.behind_from = revision
                         self._ready.add(number)
 
     @property
     def deadline(self) -> int | None:
         """When `tick` has progress to send; None when no watch wants it."""
-        return min((stream.next_progress_at for stream in self._streams.values() if _notified(stream)), default=None)
+        return min((stream.next_progress_at for stream in self._notified.values() if _notified(stream)), default=None)
 
     def tick(self, now: int) -> None:
         """Tell quiet watches that asked for it how far they are, once an interval."""
-        for number, stream in self._streams.items():
+        self._ticked_at = now
+        for number, stream in self._notified.items():
             if now < stream.next_progress_at:
                 continue
             stream.next_progress_at = now + self._progress_interval
@@ -175,6 +191,7 @@ class Hub:
                     )
                 )
                 del stream.watches[watch.id]
+                self._forget(number, watch)
                 stream.compacted.add(watch.id)
                 continue
             for events in self._batches(watch):
@@ -185,6 +202,12 @@ class Hub:
         answers.extend([progress] * stream.progress_requests)
         stream.progress_requests = 0
         return answers
+
+    def _forget(self, number: int, watch: _Watch) -> None:
+        watches = self._by_range[watch.key, watch.range_end]
+        del watches[number, watch.id]
+        if not watches:
+            del self._by_range[watch.key, watch.range_end]
 
     def _batches(self, watch: _Watch) -> Iterator[list[Event]]:
         assert watch.behind_from is not None
@@ -211,6 +234,12 @@ class Hub:
             yield WatchAnswer(
                 revision=self._store.revision, watch_id=watch.id, events=tuple(part), fragment=place < len(parts)
             )
+
+
+def _is_within(key: bytes, first: bytes, range_end: bytes) -> bool:
+    if not range_end:
+        return key == first
+    return key >= first and (range_end == FROM_KEY or key < range_end)
 
 
 def _notified(stream: _Stream) -> list[_Watch]:
