@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Any, Mapping
 
 from palm.core.message import JobId, Peer
 from palm.sim.history import Entry, EntryKind
 from palm.sim.kernel import Clock
+from palm.sim.linearizable import Operation
 from palm.sim.network import Rule
 from palm.sim.recorder import Recorder
 from palm.testing.real.channel import Channel
@@ -60,6 +61,18 @@ def entry_of(row: list[object]) -> Entry:
     """What `flush` has sent as a list."""
     at, kind, *rest = row
     return Entry(at, EntryKind(kind), *rest)  # type: ignore[arg-type]  # written by `_row`
+
+
+def row_of(operation: Operation) -> list[object]:
+    """What a client of a store did and saw, for the way."""
+    row: list[object] = list(operation)
+    return [{"hex": one.hex()} if isinstance(one, bytes) else one for one in row]
+
+
+def operation_of(row: list[Any]) -> Operation:
+    """What `row_of` has made a list of."""
+    values: list[Any] = [bytes.fromhex(one["hex"]) if isinstance(one, dict) else one for one in row]
+    return Operation(*values)
 
 
 def _row(entry: Entry) -> list[object]:

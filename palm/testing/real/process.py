@@ -1,7 +1,8 @@
 """One process of a real run: a server's instance, or the client of a host with all its jobs.
 
-`python -m palm.testing.real.process` is told by its first argument, a JSON object, what it is; it reads the scenario by
-itself, says that it is ready, and begins when the director says so. Everything else goes over the channel.
+`python -m palm.testing.real.process` is told by its first argument, a JSON object, which run it belongs to, reads the
+scenario by itself, and is told over the channel what it is. It says that it is ready, and begins when the director says
+so.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from palm.net.registry import EtcdRegistry
 from palm.net.storage import LmdbStorage
 from palm.net.transport import TransportSettings, ZmqTransport
 from palm.net.world import NetWorld
+from palm.ports.registry import Change, Kind
 from palm.runtime.directory import Directory
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
@@ -46,11 +48,12 @@ from palm.sim.scenario.actions import OnLink
 from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import client_of, options_of
+from palm.sim.store_load import StoreLoad
 from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import HostClock, RealClock
 from palm.testing.real.host import Pace, RealHost
-from palm.testing.real.outbox import FLUSH_S, Outbox, read, written
+from palm.testing.real.outbox import FLUSH_S, Outbox, read, row_of, written
 from palm.testing.real.points import Points
 from palm.testing.real.proxies import Proxies
 from palm.testing.real.scale import prepared
@@ -62,14 +65,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What a process is: `server` and `index`, or neither for a client. `life` counts its restarts."""
+class Start:
+    """What every process of a run has in common; `fd` is where it is told what it is."""
 
     file: str
     scale: float
     seed: int
     fd: int
     parent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a process is: `server` and `index`, or neither for a client. `life` counts its restarts."""
+
     peers: list[str]
     """Of a server, one; of a host's clients, one for each: `client_of` names them, in the order of the file."""
     place: str
@@ -92,11 +101,12 @@ class Orders:
 class Process:
     """What servers and clients have in common: clock, network, ledger, and obedience."""
 
-    def __init__(self, orders: Orders, scenario: Scenario, channel: Channel) -> None:
+    def __init__(self, orders: Orders, scenario: Scenario, seed: int, channel: Channel) -> None:
         self.orders = orders
+        self.seed = seed
         self.scenario = scenario
         self.channel = channel
-        self.clock = RealClock(orders.seed)
+        self.clock = RealClock(seed)
         self.outbox = Outbox(self.clock, channel)
         self.network = Network(self.clock)
         for name, host in scenario.world.hosts.items():
@@ -117,6 +127,7 @@ class Process:
             fd for step, fd in orders.tokens.items() if isinstance(self.steps.get(step), actions.Unsure)
         ]
         self._lagged: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self.places: dict[Peer, str] = {}
         self.registries: list[ShimRegistry] = []
         self.settings = EtcdSettings(endpoints=tuple(orders.etcd))
@@ -141,7 +152,7 @@ class Process:
                 self.proxies if self._has_proxied_peers else None,
             ),
             registry,
-            seed=orders.seed,
+            seed=self.seed,
             label=f"{name}/{orders.life}",
             clock=self.host_clock,
             pace=self.pace,
@@ -162,10 +173,12 @@ class Process:
         self.registries.append(registry)
         return registry
 
-    def _heard(self, changes: int) -> None:
-        if self.orders.server:
+    def _heard(self, changes: tuple[Change, ...]) -> None:
+        now, orders = self.clock.now, self.orders
+        self._told |= {registration_of(one): now for one in changes if one.kind is Kind.PUT and one.record.version == 1}
+        if orders.server:
             self.outbox.add(
-                EntryKind.WATCH_EVENT, server=self.orders.server, instance=self.orders.name, detail=str(changes)
+                EntryKind.WATCH_EVENT, server=orders.server, instance=orders.name, detail=str(len(changes))
             )
 
     def _doubt(self) -> Callable[[], None] | None:
@@ -257,6 +270,9 @@ class Process:
             self.flush()
 
     def flush(self) -> None:
+        if self._told:
+            told, self._told = self._told, {}
+            self.channel.say(told=told)
         views = [{server: sorted(table) for server, table in one.view.items()} for one in self.directories]
         if views != self._views:
             self._views = views
@@ -264,6 +280,12 @@ class Process:
         for step, before in self._lagged.items():
             self._note_lag(step, before)
         self.outbox.flush(self.rules, self.touched, sum(registry.failures for registry in self.registries))
+
+
+def registration_of(change: Change) -> str:
+    """Whose record, and which of all that there were under its key."""
+    record = change.record
+    return f"{record.key.rpartition('/')[2]}@{record.create_revision}"
 
 
 # -- a server ---------------------------------------------------------------------------------------------------------
@@ -408,18 +430,21 @@ class ClientProcess:
         self._engines: list[ClientEngine] = []
         self._clients = clients_at(process.scenario, process.orders.place)
         self._loads: list[Load] = []
+        self._stores = {
+            store.client: store
+            for store in StoreLoad.of(process.scenario.stores, process.clock)
+            if store.place == process.orders.place
+        }
 
     async def run(self) -> None:
         await self._process.serve(self._obey, self._begin())
 
     async def _begin(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for peer, ((name, _, start_ns), parts) in zip(
-                self._process.orders.peers, self._clients.items(), strict=True
-            ):
-                loads = [self._load(job, part) for job, part in parts]
+            for peer, client in zip(self._process.orders.peers, self._clients, strict=True):
+                loads = [self._load(job, part) for job, part in client.parts]
                 self._loads += loads
-                group.create_task(self._begin_one(Peer(peer), name, start_ns, loads))
+                group.create_task(self._begin_one(Peer(peer), client, loads))
 
     def _load(self, job: Job, part: str) -> Load:
         load = Load(job, part, self._process.clock, self._process.outbox)
@@ -427,12 +452,12 @@ class ClientProcess:
         load.on_end = self._say_ended
         return load
 
-    async def _begin_one(self, peer: Peer, name: str, start_ns: int, loads: list[Load]) -> None:
+    async def _begin_one(self, peer: Peer, client: ClientAt, loads: list[Load]) -> None:
         process = self._process
         lease = process.scenario.world.registry.lease
-        await asyncio.sleep(start_ns / 1e9)
+        await asyncio.sleep(client.start_ns / 1e9)
         while True:
-            host = process.host(peer, name=name)
+            host = process.host(peer, name=client.name)
             instrument = ClientInstrument(process.outbox)
             engine = ClientEngine(
                 host,
@@ -451,11 +476,16 @@ class ClientProcess:
         process.directories.append(engine.directory)
         for one in loads:
             one.begin(engine, instrument)
+        store = self._stores.get(client.name)
+        if store is not None:
+            store.on_end = self._say_ended
+            store.begin(engine, instrument)
         process.channel.say(jobs={written(job): part for job, part in process.outbox.jobs.items()})
 
     def _say_ended(self) -> None:
         self._process.flush()
-        self._process.channel.say(ended=[one.name for one in self._loads if one.has_ended])
+        ended = [one.name for one in self._loads if one.has_ended]
+        self._process.channel.say(ended=ended + [store.client for store in self._stores.values() if store.has_ended])
 
     def _obey(self, word: str, what: Any) -> None:
         channel = self._process.channel
@@ -476,29 +506,48 @@ class ClientProcess:
                         for one in self._loads
                         if one.results is not None
                     },
+                    operations=[
+                        [store.use.id, row_of(operation)]
+                        for store in self._stores.values()
+                        for operation in store.all_seen()
+                    ],
                     held=[words for engine in self._engines for words in held_by_client(engine)],
                 )
             case _:
                 self._process.obey(word, what)
 
 
-def clients_at(scenario: Scenario, place: str) -> dict[tuple[str, str, int], list[tuple[Job, str]]]:
-    """The clients of a host, and the parts of jobs that each does."""
+@dataclass(frozen=True, slots=True)
+class ClientAt:
+    """One client of a host: the parts of jobs that it does, or its use of a store, by its name."""
+
+    name: str
+    start_ns: int
+    parts: list[tuple[Job, str]]
+
+
+def clients_at(scenario: Scenario, place: str) -> list[ClientAt]:
+    """The clients of a host, in the order of the file."""
     clients: dict[tuple[str, str, int], list[tuple[Job, str]]] = {}
     for job in scenario.load:
         if job.client == place:
             for part in job.parts:
                 clients.setdefault(client_of(job, part), []).append((job, part))
-    return clients
+    found = [ClientAt(name, start_ns, parts) for (name, _, start_ns), parts in clients.items()]
+    return found + [
+        ClientAt(store.client, 0, []) for store in StoreLoad.of(scenario.stores, RealClock(0)) if store.place == place
+    ]
 
 
 # -- main -------------------------------------------------------------------------------------------------------------
 
 
-async def _main(orders: Orders) -> None:
-    channel = await Channel.on(socket.socket(fileno=orders.fd))
+async def _main(start: Start) -> None:
+    channel = await Channel.on(socket.socket(fileno=start.fd))
     try:
-        process = Process(orders, prepared(orders.file, orders.scale, orders.seed), channel)
+        scenario = prepared(start.file, start.scale, start.seed)
+        orders = await _orders(channel)
+        process = Process(orders, scenario, start.seed, channel)
         running = ServerProcess(process) if orders.server else ClientProcess(process)
     except PalmError as error:
         channel.say(failed=str(error))
@@ -507,19 +556,26 @@ async def _main(orders: Orders) -> None:
     await running.run()
 
 
+async def _orders(channel: Channel) -> Orders:
+    """Waits until somebody is needed."""
+    async for words in channel:
+        return Orders(**words["be"])
+    os._exit(0)  # nobody was
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     # epoll waits in whole milliseconds, which is longer than most links take; select in microseconds.
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main(text: str) -> None:
-    orders = Orders(**json.loads(text))
+    start = Start(**json.loads(text))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # also when it is stopped
-    if os.getppid() != orders.parent:
+    if os.getppid() != start.parent:
         os._exit(1)  # the director is gone already
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_main(orders))
+        runner.run(_main(start))
     os._exit(0)  # threads of user code that still sleep are not waited for
 
 

@@ -285,7 +285,11 @@ class _Way(asyncio.Protocol):
         """The end of one way comes behind what was said on it; after both, the connection is over."""
         if not self._has_told and not sink.is_closing():
             self._has_told = True
-            sink.write_eof()
+            try:
+                sink.write_eof()
+            except OSError:
+                self._connection.reset()  # that end is gone already, and its protocol not told yet
+                return
             if self._connection.other(self)._has_told:
                 self._connection.close()
 

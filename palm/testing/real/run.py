@@ -18,6 +18,7 @@ from palm.sim.scenario.expectations import Expect
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import CALM, NS, TAIL, calm_at
 from palm.sim.steps import Script
+from palm.sim.store_load import StoreLoad
 from palm.testing.real.able import impossible, notes
 from palm.testing.real.etcd import RealEtcd, local_etcd
 from palm.testing.real.scale import plain, scaled
@@ -119,6 +120,7 @@ async def _run(
 async def _run_phases(scenario: Scenario, stage: RealStage, script: Script[Place]) -> None:
     clock, now = scenario.clock, stage.clock
     jobs = {part for job in scenario.load for part in job.parts}
+    jobs |= {store.client for store in StoreLoad.of(scenario.stores, now)}
 
     def is_over() -> bool:
         stage.check()
@@ -153,7 +155,7 @@ def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_o
         # Processes write to pipes of their own: what they saw is put in the order in which it was.
         entries=tuple(
             entry if entry.job in jobs else entry._replace(job="")
-            for entry in sorted(stage.recorder.entries, key=lambda entry: entry.at)
+            for entry in sorted(map(stage.in_time, stage.recorder.entries), key=lambda entry: entry.at)
         ),
         end_ns=stage.clock.now,
         seed=stage.clock.seed,
@@ -162,6 +164,7 @@ def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_o
         counts=stage.ledgers,
         sizes=stage.sizes,
         results=stage.results,
+        operations=stage.operations,
         left_open=left_open,
     )
 

@@ -143,7 +143,7 @@ class ShimRegistry:
     was at fault: what a registry that is away has touched.
 
     `watching`: what watches go over, by default `inner`. `doubt`: asked before each write; what it returns, if
-    anything, has the answer be lost. `heard`: told of each piece of news how many changes it holds.
+    anything, has the answer be lost. `heard`: told of each piece of news.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class ShimRegistry:
         *,
         watching: Registry | None = None,
         doubt: Callable[[], Callable[[], None] | None] = lambda: None,
-        heard: Callable[[int], None] = lambda changes: None,
+        heard: Callable[[tuple[Change, ...]], None] = lambda changes: None,
     ) -> None:
         self._inner = inner
         self._watching = inner if watching is None else watching
@@ -262,7 +262,7 @@ class _Crossing:
 class _ShimWatch:
     """Changes wait while either way to the registry is cut, as TCP would have them wait; they are never lost."""
 
-    def __init__(self, inner: Watch, network: Network, place: str, heard: Callable[[int], None]) -> None:
+    def __init__(self, inner: Watch, network: Network, place: str, heard: Callable[[tuple[Change, ...]], None]) -> None:
         self._inner = inner
         self._heard = heard
         self._network = network
@@ -271,7 +271,7 @@ class _ShimWatch:
     async def __aiter__(self) -> AsyncIterator[tuple[Change, ...]]:
         async for changes in self._inner:
             await self._open()
-            self._heard(len(changes))
+            self._heard(changes)
             yield changes
 
     async def aclose(self) -> None:

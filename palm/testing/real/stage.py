@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Iterable, Sequence, TypeGuard
+from typing import Any, Callable, Coroutine, Iterable, Sequence
 
 from palm.core.message import Peer
 from palm.errors import HarnessError
@@ -27,6 +27,7 @@ from palm.observe.ledger import Ledger
 from palm.ports.registry import Kind, Revision
 from palm.sim.cluster import START_AGAIN
 from palm.sim.history import Entry, EntryKind
+from palm.sim.linearizable import Operation
 from palm.sim.network import Action, Ends, Rule
 from palm.sim.recorder import Recorder
 from palm.sim.registry_server import ELECTION_NS
@@ -39,12 +40,14 @@ from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
 from palm.testing.real.etcd import RealEtcd, local_etcd
-from palm.testing.real.outbox import entry_of
-from palm.testing.real.process import Orders, clients_at
+from palm.testing.real.outbox import entry_of, operation_of
+from palm.testing.real.process import Orders, Start, clients_at, registration_of
 from palm.testing.real.tokens import Tokens
 from palm.wire.record import instances_prefix
 
 START_S = 60.0
+SPARE = 2
+"""Processes that wait to be the next life of whoever gets one."""
 ANSWER_S = 10.0
 COMMAND = (sys.executable, "-P", "-m", "palm.testing.real.process")
 """What runs one process; its orders are the last argument."""
@@ -60,8 +63,6 @@ class Place:
     upgraded: tuple[str, str] | None = None
     """The file and class that its next lives run, where they are not those of the scenario any more."""
     life: Life | None = None
-    spare: Life | None = None
-    """The next life, which waits to begin: a restart in a script is a moment, not the start of a Python."""
     lives: int = 0
 
     @property
@@ -77,14 +78,26 @@ class Place:
         return self.life is not None and self.life.leaves
 
 
-class Life:
-    """One process."""
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that does not know yet what it is: `end` is how it is told. A restart in a script is a moment and not
+    the start of a Python, so some of them wait."""
 
-    def __init__(self, place: Place, peer: Peer, process: subprocess.Popen[bytes], end: socket.socket) -> None:
+    process: subprocess.Popen[bytes]
+    end: socket.socket
+    log: Path
+
+
+class Life:
+    """One process, which is told to be what `orders` say."""
+
+    def __init__(self, place: Place, orders: Orders, started: Started) -> None:
         self.place = place
-        self.peer = peer
-        self.process = process
-        self.end = end
+        self.peer = Peer(orders.peers[0])
+        self.orders = orders
+        self.process = started.process
+        self.end = started.end
+        self.log = started.log
         self.channel: Channel | None = None
         self.is_up = True
         self.leaves = False
@@ -125,11 +138,13 @@ class RealStage:
             for name, block in scenario.world.servers.items()
         }
         self.sizes = {name: len(group) for name, group in self.instances.items()}
-        self.clients = [Place("", 0, place) for place in dict.fromkeys(job.client for job in scenario.load)]
+        self.clients = [Place("", 0, place) for place in dict.fromkeys(places_of_clients(scenario))]
         self.ended: set[str] = set()
         """Jobs that are over, by the names of their parts."""
         self.ledgers: dict[str, Ledger] = {}
         self.results: dict[str, list[bytes]] = {}
+        self.operations: dict[str, list[Operation]] = {}
+        """By use of a store, as its clients have told."""
         self.nested: set[str] = set()
         """Servers whose functions call others: their clients are beyond the shim."""
         self.refused: list[str] = []
@@ -142,7 +157,11 @@ class RealStage:
         self._folder = folder
         self._command = command
         self._etcd = make_etcd(folder, needs(scenario).members)
+        self._started = 0
         self._lives: dict[Peer, Life] = {}
+        self._told: dict[str, int] = {}
+        """By the instance and the revision of its registration: when the first process heard of it."""
+        self._revisions: dict[Entry, str] = {}
         self._places: dict[Peer, str] = {}
         self._jobs: dict[str, str] = {}
         self._rules: dict[str, Rule] = {}
@@ -153,9 +172,10 @@ class RealStage:
         self._tokens = {
             step.id: Tokens() for step in scenario.script if isinstance(step.action, actions.Point | actions.Unsure)
         }
-        self._reserve = {name: self._newcomers(name) for name in self.instances}
-        """The next instances of each server that is to have more: the processes are made in time, as for restarts."""
-        self._restarts = any(isinstance(step.action, actions.Restart) for step in scenario.script)
+        self._waiting: list[Started] = []
+        self._has_newcomers = any(
+            isinstance(step.action, actions.Restart | actions.Upgrade | actions.Scale) for step in scenario.script
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._happening: asyncio.Task[None] | None = None
         self._registered: dict[str, set[str]] = {}
@@ -171,16 +191,16 @@ class RealStage:
         else:
             await asyncio.to_thread(self._etcd.up)
         for place in [*self.clients, *(one for group in self.instances.values() for one in group)]:
-            place.life = self._spawn(place)
-        for place in [one for places in self._reserve.values() for one in places]:
-            self._prepare(place)
+            place.life = self._have_live(place)
+        for _ in range(SPARE if self._has_newcomers else 0):
+            self._waiting.append(self._start_process())
         await self._etcd.ready()
         ready = asyncio.gather(*(life.ready.wait() for life in self._lives.values()))
         try:
             await asyncio.wait_for(ready, START_S)
         except TimeoutError:
             silent = [life.place.name for life in self._lives.values() if not life.ready.is_set()]
-            said = "; ".join(self._last_words(name) for name in silent)
+            said = "; ".join(_last_words(life) for life in self._lives.values() if not life.ready.is_set())
             raise HarnessError(f"not ready after {START_S:g} s: {', '.join(silent)}: {said}") from None
         self.check()
 
@@ -192,10 +212,9 @@ class RealStage:
         self._watching = asyncio.create_task(self._watch(registry, prefix, empty.revision))
         self.clock.start_ns += self.clock.now
         for life in self._lives.values():
-            if life.place.life is life:  # else it waits for its time
-                if life.place.server:
-                    self._note(EntryKind.STARTED, life)
-                self._begin(life)
+            if life.place.server:
+                self._note(EntryKind.STARTED, life)
+            self._begin(life)
         self.look_at_views()
 
     def check(self) -> None:
@@ -212,6 +231,7 @@ class RealStage:
             life.say(open=True)
             still_open += (await self._answer(life, "open"))["open"]
         found: list[str] = []
+        self.operations = {}
         for life in living:
             life.say(held=still_open)
             words = await self._answer(life, "held")
@@ -220,10 +240,16 @@ class RealStage:
             self.results |= {
                 job: [bytes.fromhex(one) for one in lines] for job, lines in words.get("results", {}).items()
             }
+            for use, row in words.get("operations", ()):
+                self.operations.setdefault(use, []).append(operation_of(row))
         return found
 
     async def close(self) -> None:
         """Nothing is left of it."""
+        for started in self._waiting:
+            started.process.kill()
+            started.end.close()
+            await asyncio.to_thread(started.process.wait)
         for life in self._lives.values():
             life.is_up = False
             life.process.kill()
@@ -240,6 +266,11 @@ class RealStage:
         for tokens in self._tokens.values():
             tokens.close()
 
+    def in_time(self, entry: Entry) -> Entry:
+        """A registration was when the first of all who watch heard of it, and we may be among the last."""
+        told = self._told.get(self._revisions.get(entry, ""), entry.at)
+        return entry if told >= entry.at else entry._replace(at=told)
+
     # -- Stage --------------------------------------------------------------------------------------------------------
 
     def leader(self, server: str) -> list[Place]:
@@ -249,10 +280,9 @@ class RealStage:
         return []
 
     def start(self, instance: Place) -> None:
-        if instance.spare is None:
-            self._prepare(instance)
-        life, instance.spare = instance.spare, None
-        assert life is not None, "it was prepared"
+        life = self._have_live(instance)
+        if self._has_newcomers and not self._waiting:
+            self._waiting.append(self._start_process())
         instance.life = life
         self._note(EntryKind.STARTED, life)
         self._begin(life)
@@ -265,14 +295,12 @@ class RealStage:
             if self._scenario.world.servers[instance.server].memory == "durable":
                 life.process.wait()  # its disk is the next life's once it is gone
             self._note(EntryKind.CRASHED, life)
-            self._prepare_if_it_may_return(instance)
 
     def drain(self, instance: Place) -> None:
         life = instance.life
         if life is not None and life.is_up and not life.leaves:
             life.leaves = True
             life.say(drain=True)
-            self._prepare_if_it_may_return(instance)
 
     def freeze(self, instance: Place) -> Callable[[], None]:
         life = instance.life
@@ -396,8 +424,6 @@ class RealStage:
     def _upgrade(self, place: Place, to: tuple[str, str]) -> None:
         """Stop it in good order; its next lives run that class, and the first of them begins at once."""
         place.upgraded = to
-        if place.spare is not None:
-            self._end_spare(place)
         if not place.is_up:
             self.start(place)
         elif not place.leaves:
@@ -405,34 +431,20 @@ class RealStage:
             place.life.then = partial(self.start, place)
             place.life.leaves = True
             place.life.say(drain=True)
-            self._prepare(place)
 
     def _scale_to(self, server: str, size: int) -> int:
         """How many were started or stopped."""
         places, before = self.instances[server], self.sizes[server]
         for index in range(before, size):
             if index == len(places):
-                places.append(self._reserve[server].pop(0))
+                hosts = self._scenario.world.servers[server].places
+                places.append(Place(server, index, hosts[index % len(hosts)]))
             if not places[index].is_up:
                 self.start(places[index])
         for place in places[size:before]:
             self.drain(place)
         self.sizes[server] = size
         return abs(size - before)
-
-    def _newcomers(self, server: str) -> list[Place]:
-        places = self._scenario.world.servers[server].places
-        most = max(
-            [step.action.to for step in self._scenario.script if _scales(step.action, server)], default=len(places)
-        )
-        return [Place(server, index, places[index % len(places)]) for index in range(len(places), most)]
-
-    def _end_spare(self, place: Place) -> None:
-        """It is of no use any more, and has not begun."""
-        spare, place.spare = place.spare, None
-        if spare is not None:
-            spare.is_up = False
-            spare.process.kill()
 
     def _have(self, happen: Callable[[], None]) -> None:
         """Have it happen to etcd: at once, or beside everything else, one after another."""
@@ -487,23 +499,30 @@ class RealStage:
         if life.ready.is_set():
             life.say(go=self.clock.start_ns)
 
-    def _prepare_if_it_may_return(self, place: Place) -> None:
-        if self._restarts and place.spare is None:
-            self._prepare(place)
-
-    def _prepare(self, place: Place) -> None:
-        place.spare = self._spawn(place)
-
-    def _spawn(self, place: Place) -> Life:
-        peers = [new_peer() for _ in clients_at(self._scenario, place.place)] if not place.server else [new_peer()]
-        peer = peers[0]
+    def _start_process(self) -> Started:
         ours, theirs = socket.socketpair()
+        start = Start(
+            file=self._file, scale=self._scale, seed=self.clock.seed, fd=theirs.fileno(), parent=os.getpid()
+        )
+        self._started += 1
+        path = self._folder / f"process-{self._started}.log"
+        with open(path, "ab") as log, theirs:
+            process = subprocess.Popen(
+                [*self._command, json.dumps(asdict(start))],
+                env=_environment(),
+                pass_fds=[theirs.fileno(), *(tokens.fd for tokens in self._tokens.values())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        return Started(process, ours, path)
+
+    def _have_live(self, place: Place) -> Life:
+        """One that waits, or else a new one, is told what it is. It begins when it is told to."""
+        peers = [new_peer() for _ in clients_at(self._scenario, place.place)] if not place.server else [new_peer()]
         orders = Orders(
-            file=self._file,
-            scale=self._scale,
-            seed=self.clock.seed,
-            fd=theirs.fileno(),
-            parent=os.getpid(),
             peers=[*peers],
             place=place.place,
             etcd=list(self._etcd.endpoints),
@@ -514,18 +533,9 @@ class RealStage:
             life=place.lives,
             upgraded=[*(place.upgraded or ())],
         )
-        with open(self._folder / f"{place.name}.log", "ab") as log, theirs:
-            process = subprocess.Popen(
-                [*self._command, json.dumps(asdict(orders))],
-                env=_environment(),
-                pass_fds=[theirs.fileno(), *orders.tokens.values()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        ours.setblocking(False)
-        life = self._lives[peer] = Life(place, peer, process, ours)
+        started = self._waiting.pop(0) if self._waiting else self._start_process()
+        life = Life(place, orders, started)
+        self._lives[life.peer] = life
         place.lives += 1
         where = dict.fromkeys(peers, place.place)
         self._places |= where
@@ -536,6 +546,7 @@ class RealStage:
 
     async def _listen(self, life: Life) -> None:
         channel = life.channel = await Channel.on(life.end)
+        channel.say(be=asdict(life.orders))
         channel.say(places=self._places)
         for name, rule in self._rules.items():
             if rule.active:
@@ -556,9 +567,8 @@ class RealStage:
             self._note(EntryKind.STOPPED if code == 0 else EntryKind.CRASHED, life)
             if code == 0 and life.then is not None:
                 life.then()
-            self._prepare_if_it_may_return(life.place)
         else:
-            self.failed = self.failed or f"{life.place.name} ended: {self._last_words(life.place.name)}"
+            self.failed = self.failed or f"{life.place.name} ended: {_last_words(life)}"
 
     def _heard(self, life: Life, word: str, what: Any, words: dict[str, Any]) -> None:
         match word:
@@ -578,6 +588,9 @@ class RealStage:
                     else:
                         self._touched[name] = self._touched.get(name, 0) + more
                 life.bitten = what
+            case "told":
+                for registration, at in what.items():
+                    self._told[registration] = min(at, self._told.get(registration, at))
             case "views":
                 life.views = what
             case "failures":
@@ -622,9 +635,6 @@ class RealStage:
     def _note(self, kind: EntryKind, life: Life) -> None:
         self.recorder.add(kind, server=life.place.server, instance=life.place.name, detail=life.peer)
 
-    def _last_words(self, name: str) -> str:
-        return (self._folder / f"{name}.log").read_text(errors="replace")[-600:].strip() or "it said nothing"
-
     def look_at_views(self, seen: str | None = None) -> None:
         """From now on, note each change between views that agree with the registry and views that do not."""
         behind = self._behind()
@@ -660,16 +670,22 @@ class RealStage:
                     elif change.record.version == 1:
                         there.add(life.peer)
                         self._note(EntryKind.REGISTERED, life)
+                        self._revisions[self.recorder.entries[-1]] = registration_of(change)
         finally:
             await registry.aclose()
+
+
+def places_of_clients(scenario: Scenario) -> list[str]:
+    stores = [place for use in scenario.stores for place in (*use.clients, *use.readers)]
+    return [job.client for job in scenario.load] + stores
 
 
 def _lives_of(places: Iterable[Place]) -> list[Life]:
     return [place.life for place in places if place.life is not None and place.life.is_up]
 
 
-def _scales(action: actions.Action, server: str) -> TypeGuard[actions.Scale]:
-    return isinstance(action, actions.Scale) and action.server == server
+def _last_words(life: Life) -> str:
+    return life.log.read_text(errors="replace")[-600:].strip() or "it said nothing"
 
 
 def _environment() -> dict[str, str]:
