@@ -7,6 +7,7 @@ And how they are shared out when they run on several processes, as tools/test.sh
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,12 @@ def letters_are_kept_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "PALM_DLQ", str(tmp_path_factory.mktemp("letters")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_reach_children() -> None:
+    """A shell that starts a job in the background has it ignore SIGINT, and all that the job starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook

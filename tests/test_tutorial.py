@@ -65,6 +65,8 @@ def test_every_command_of_the_tutorial_is_tested_here() -> None:
         "pytest",
         "palm simulate scenarios/counted.yaml --html report.html",
         "palm simulate scenarios/counted.yaml --guard",
+        "pytest test_till.py",
+        "pytest test_mended_till.py",
     ]
 
 
@@ -138,3 +140,17 @@ def test_the_report_and_the_guard_of_the_scenario(folder: Path) -> None:
     assert command(folder, commands()[5]).returncode == 0 and (folder / "report.html").stat().st_size > 20_000
     guarded = command(folder, commands()[6])
     assert guarded.returncode == 0 and "SAME" in guarded.stdout, guarded.stdout + guarded.stderr
+
+
+def test_a_store_that_is_written_twice_is_found_and_shrunk_to_one_fault(folder: Path) -> None:
+    """Whichever fault that is: an amount is in the book twice, and none is missing."""
+    done = command(folder, commands()[7])
+    assert done.returncode == 1 and "and yet the book says" in done.stdout, done.stdout
+    [story] = re.findall(r"script=\((.*)\),$", done.stdout, re.MULTILINE)
+    assert len(re.findall(r"(?:Crash|Freeze|Cut)\(", story)) == 1, story
+
+
+def test_what_is_written_under_the_name_of_its_message_is_written_once(folder: Path) -> None:
+    """Under the same faults."""
+    done = command(folder, commands()[8])
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout

@@ -32,5 +32,6 @@ def _differs(guard: Guard, task: Task, *, as_json: bool) -> bool:
             print(f"SAME     seed {seed}: {found.events} events, trace {found.trace_hashes[0]} in both processes")
         else:
             print(f"DIFFERS  two runs of seed {seed} went apart")
+            print("  small  it is not shrunk: two runs that differ tell nothing of a smaller one")
             print("\n".join(found.difference.lines()), flush=True)
     return found.difference is not None

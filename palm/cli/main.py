@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from importlib import import_module
-from typing import Sequence
+from typing import NoReturn, Sequence
 
 from palm.gateway.children import obey_parent
 
@@ -14,14 +14,27 @@ VERBS = ("run", "call", "job", "store", "ps", "drain", "dlq", "simulate", "scena
 """One module in `palm.cli` for each, with `add_parser` and `run`."""
 
 
+VERDICTS = frozenset({"simulate", "scenario"})
+"""Verbs whose exit codes are verdicts: there 2 has a meaning of its own."""
+
+
+class _OneLine(argparse.ArgumentParser):
+    """A wrong command line is one line, and exit code 3, as anything else that cannot be run."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(3, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 1: it failed, with one line on stderr; 2: a wrong command line; `simulate` has codes of its own."""
+    """0: done; 1: it failed, with one line on stderr; 2: a wrong command line; `simulate` and `scenario` have codes of
+    their own."""
     obey_parent()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="palm", description="Clusters of streaming RPC servers that lose no message.")
-    subparsers = parser.add_subparsers(metavar="VERB", required=True)
     # Only the verb that was asked for is imported: `palm run` should not wait for what `palm simulate` needs.
     wanted = next((argument for argument in arguments if argument in VERBS), None)
+    make = _OneLine if wanted in VERDICTS else argparse.ArgumentParser
+    parser = make(prog="palm", description="Clusters of streaming RPC servers that lose no message.")
+    subparsers = parser.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS if wanted is None else (wanted,):
         import_module(f"palm.cli.{verb}").add_parser(subparsers)
     args = parser.parse_args(arguments)

@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
 def run_announced(announced: Announced, args: argparse.Namespace) -> int:
     # Imported late: loading errors come at once, and a supervisor's children pay for it only once each.
+    from palm.core.kinds import PARALLEL, processes
     from palm.gateway.process import ServerOptions, serve_process
     from palm.gateway.supervisor import supervise
-    from palm.runtime.serving import PARALLEL
 
     set_up_logging(args)
     try:
@@ -99,9 +99,8 @@ def run_announced(announced: Announced, args: argparse.Namespace) -> int:
             drain_s=args.drain,
         )
         if args.workers > 1:
-            # Those that work, and where they need one, who leads them.
-            leaders = 1 if getattr(announced.server, "kind", "") in PARALLEL else 0
-            return supervise(args.workers + leaders, options)
+            parallel = getattr(announced.server, "kind", "") in PARALLEL
+            return supervise(processes(args.workers, parallel=parallel), options)
     except PalmError as error:
         print(f"palm run: {error}", file=sys.stderr)
         return 2

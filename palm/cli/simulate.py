@@ -125,13 +125,21 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO[str] | None) -> int:
-    from palm.cli.shrinking import SECONDS, shrink_broken
+    from palm.cli.shrinking import SECONDS, keep_plain, shrink_broken
     from palm.cli.verdict import as_json, show
+    from palm.sim.simulation import RunFailed
     from palm.sim.simulation import run as run_scenario
     from palm.sim.verdict import Verdict
 
+    jobs, seconds = args.jobs or len(os.sched_getaffinity(0)), args.shrink_for or SECONDS
     try:
         result = run_scenario(scenario, task.seed, trace=None if trace is None else lambda line: _write(trace, line))
+    except RunFailed as failed:
+        if not args.shrink:
+            raise
+        print(f"palm simulate: the simulator failed: {failed}", file=sys.stderr)
+        shrink_broken(task.path, failed, jobs=jobs, seconds=seconds, in_json=args.json)
+        return HARNESS_FAILED
     finally:
         if trace is not None:
             trace.close()
@@ -140,8 +148,9 @@ def _run_one(args: argparse.Namespace, scenario: Scenario, task: Task, trace: IO
     else:
         show(result, task.path)
     if args.shrink and result.verdict is Verdict.BROKEN:
-        jobs = args.jobs or len(os.sched_getaffinity(0))
-        shrink_broken(task.path, result, jobs=jobs, seconds=args.shrink_for or SECONDS, in_json=args.json)
+        shrink_broken(task.path, result, jobs=jobs, seconds=seconds, in_json=args.json)
+    elif not args.json:
+        keep_plain(task.path, result)
     return result.verdict.exit_code
 
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import Any, Iterator, Sequence
 
-from palm.cli.shrinking import shrink_broken
+from palm.cli.shrinking import keep_plain, shrink_broken, shrink_failed
 from palm.cli.verdict import as_json, show
 from palm.sim.coverage import Coverage
 from palm.sim.sweep import Outcome, Task, sweep
@@ -26,7 +26,7 @@ def worst(codes: Sequence[int]) -> int:
 def run_sweep(tasks: list[Task], *, jobs: int, keep_going: bool, in_json: bool, shrink_s: int = 0) -> int:
     """Run them all, or up to the first that is broken or that the harness failed in; the worst exit code.
 
-    The first that is broken is shrunk for at most `shrink_s`; 0: not at all.
+    The first of those is shrunk for at most `shrink_s`; 0: not at all.
     """
     count: Counter[int] = Counter()
     bad: list[Outcome] = []
@@ -44,11 +44,13 @@ def run_sweep(tasks: list[Task], *, jobs: int, keep_going: bool, in_json: bool, 
             if not keep_going and outcome.exit_code != 2:
                 runs.close()
                 break
+    shrunk = next((one for one in bad if one.exit_code != 2), None) if shrink_s else None
     if not in_json:
-        _show(tasks, bad, count, coverage, simulated_s, time.monotonic() - begin, jobs)
-    broken = next((one for one in bad if one.exit_code == 1), None)
-    if shrink_s and broken is not None and broken.result is not None:
-        shrink_broken(broken.task.path, broken.result, jobs=jobs, seconds=shrink_s, in_json=in_json)
+        _show(tasks, bad, shrunk, count, coverage, simulated_s, time.monotonic() - begin, jobs)
+    if shrunk is not None and shrunk.result is not None:
+        shrink_broken(shrunk.task.path, shrunk.result, jobs=jobs, seconds=shrink_s, in_json=in_json)
+    elif shrunk is not None:
+        shrink_failed(shrunk.task.path, shrunk.task.seed, jobs=jobs, seconds=shrink_s, in_json=in_json)
     return worst(list(count))
 
 
@@ -83,6 +85,7 @@ def _with_progress(runs: Iterator[Outcome], total: int, count: Counter[int], *, 
 def _show(
     tasks: list[Task],
     bad: list[Outcome],
+    shrunk: Outcome | None,
     count: Counter[int],
     coverage: Coverage,
     simulated_s: float,
@@ -92,6 +95,8 @@ def _show(
     for outcome in bad:
         if outcome.result is not None:
             show(outcome.result, outcome.task.path)
+            if outcome is not shrunk:
+                keep_plain(outcome.task.path, outcome.result)
         else:
             print(f"palm simulate {outcome.task.path} --seed {outcome.task.seed}\nFAILED  {outcome.error}")
         print()

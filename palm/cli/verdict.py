@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any, Sequence
 
-from palm.sim.chaos import write_found
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.simulation import Result
 
@@ -34,8 +32,6 @@ def show(result: Result, path: str) -> None:
     show_checks(result.verdict, f"{result.scenario}, seed {result.seed}", result.checks)
     if result.drawn:
         print("drawn", *result.drawn, sep="\n  ")
-        if result.verdict is Verdict.BROKEN:
-            print(f"script  {write_found(Path(path), result.seed, result.drawn)} holds it as a plain scenario")
     speed = result.simulated_s / result.wall_s if result.wall_s else 0.0
     print(f"ledger  {result.ledger}")
     print(

@@ -11,8 +11,8 @@ from typing import Callable, Mapping
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Abandon, Drained, Effect, Follow, Invoke, Retire, Stand
 from palm.core.event import Deposed, DrainAsked
-from palm.core.folding import REDUCE
 from palm.core.joins import SINK, Join
+from palm.core.kinds import PARALLEL
 from palm.core.message import Instance
 from palm.core.replica import Copy
 from palm.core.scatter import Policy
@@ -52,9 +52,6 @@ HAND_OVER = 500_000_000
 
 FAREWELL = 200_000_000
 """How long (ns) an instance that has drained still says so to those who have not heard of it."""
-
-PARALLEL = frozenset({"ButterflyServer", "ScatterGatherServer", REDUCE})
-"""The kinds of servers whose leader hands out the work. Of the others it keeps the store, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -358,6 +358,7 @@ def _seen(sighting: Sighting, history: History) -> tuple[int, Entry | None]:
         if (
             entry.kind is kind
             and sighting.server in (None, entry.server)
+            and sighting.name in (None, entry.detail)
             and (sighting.job is None or is_of(entry.job, sighting.job))
             and (during is None or any(_touch(entry.at, entry.at, interval) for interval in during))
         ):
@@ -385,7 +386,6 @@ def _touch(start: int, end: int, interval: Interval) -> bool:
 
 
 def _words(sighting: Sighting) -> str:
-    where = [
-        f"{name} {value}" for name in ("server", "job", "during") if (value := getattr(sighting, name)) is not None
-    ]
+    said = {name: getattr(sighting, name) for name in ("server", "job", "name", "during")}
+    where = [f"{name} {value}" for name, value in said.items() if value is not None]
     return " ".join([sighting.seen, *where])

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable, Container, Mapping, Sequence
 
 from palm.core.message import JobId, Peer
-from palm.errors import NameTaken, RegistryError, StartFailed
+from palm.errors import NameTaken, PalmError, RegistryError, StartFailed
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function, functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
@@ -21,7 +21,8 @@ from palm.runtime.registration import LEASE_TTL_S, RENEW
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
 from palm.sim import sandbox
-from palm.sim.draws import ZERO, Distribution
+from palm.sim.blame import said_by
+from palm.sim.draws import ZERO, Distribution, Key
 from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
@@ -61,7 +62,7 @@ class Instance:
 
     @property
     def is_up(self) -> bool:
-        return self.host is not None and self.host.alive
+        return self.host is not None and self.host.alive and not self.host.suspended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +148,20 @@ class Cluster:
         return abs(to - before)
 
     def start(self, instance: Instance) -> None:
-        """Begin a new life of an instance that is down."""
+        """Begin a new life of an instance that is down; one that was suspended goes on with the old one."""
+        if instance.host is not None and instance.host.suspended and instance.host.alive:
+            instance.host.resume()
+            self._note(EntryKind.RESUMED, instance, instance.host.transport.peer)
+            return
         spec = self._specs[instance.server]
         listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
         host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
-        server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
+        try:
+            server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
+        except StartFailed as error:
+            instance.refused = error  # as a process that ends with a traceback before it has begun
+            host.crash()
+            return
         traits = traits_of(server)
         peer = host.transport.peer
         inside = Inside(lambda name: self.client_world(f"{instance.name}/{name}", host))
@@ -159,6 +169,8 @@ class Cluster:
         instance.leaves = False
         self._lives[peer] = instance
         disk = self.disks.setdefault(instance.name, Disk()) if spec.durable else None
+        if disk is not None:
+            disk.on_commit = partial(self._note, EntryKind.COMMITTING, instance, peer)
         self._labels[host.label] = instance
         serving = instance.serving = Serving(
             host,
@@ -208,6 +220,12 @@ class Cluster:
         if instance.host is not None:
             instance.host.crash()
 
+    def suspend(self, instance: Instance) -> None:
+        """Stop its present life with its memory: `start` lets it go on. Harmless when it is down."""
+        if instance.host is not None and instance.is_up:
+            instance.host.suspend()
+            self._note(EntryKind.SUSPENDED, instance, instance.host.transport.peer)
+
     def drain(self, instance: Instance, then: Callable[[], None] = lambda: None) -> None:
         """End its present life in good order, as Ctrl-C does, and call `then`, where it comes to that. Harmless when it
         leaves already; one that is down has ended."""
@@ -234,10 +252,14 @@ class Cluster:
     def _ended(self, host: Host, how: EntryKind) -> None:
         instance = self._lives[host.transport.peer]
         instance.serving = None
+        disk = self.disks.get(instance.name)
+        if disk is not None and (under_way := len(disk.unsynced)):
+            there = disk.lose_power(Key(self.world.kernel.seed, f"{host.label}/disk/power"))
+            self._note(EntryKind.CUT_SHORT, instance, f"{under_way} under way, {there} there all the same")
         self._note(how, instance, host.transport.peer)
 
-    def _note(self, kind: EntryKind, instance: Instance, peer: str) -> None:
-        self.recorder.add(kind, server=instance.server, instance=instance.name, detail=peer)
+    def _note(self, kind: EntryKind, instance: Instance, detail: str) -> None:
+        self.recorder.add(kind, server=instance.server, instance=instance.name, detail=detail)
 
     def _seen(self, what: str, key: str) -> None:
         peer = Peer(key.rpartition("/")[2])
@@ -349,9 +371,14 @@ def held_by_instance(name: str, serving: Serving, still_open: Container[JobId]) 
 
 
 def _made(make: Callable[[], object], surroundings: sandbox.Surroundings) -> object:
-    """A server object; its constructor is user code."""
+    """A server object; its constructor is user code. Raises StartFailed for what that raises."""
     before = sandbox.enter(surroundings)
     try:
         return make()
+    except PalmError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's constructor raises is shown as one error
+        name = getattr(make, "__name__", "the server's class")
+        raise StartFailed(f"{name}() raised {said_by(error)}") from error
     finally:
         sandbox.enter(before)

@@ -273,6 +273,7 @@ class SimExecutor:
         service = self._service.sample(self._key.unit(self._ordinal))
         busy = self._host.busy
         if busy is not None:
-            busy.bitten += 1
-            service += busy.by.sample(self._key.unit(self._ordinal | _BUSY_DRAW))
+            extra = busy.by.sample(self._key.unit(self._ordinal | _BUSY_DRAW))
+            busy.bitten += extra > 0
+            service += extra
         return service

@@ -16,6 +16,7 @@ from palm.sim.registry_server import ELECTION_NS, PLACE
 from palm.sim.scenario import actions
 from palm.sim.server_files import load_class
 from palm.sim.stage import Done
+from palm.sim.storage import Disk
 
 
 def _count(count: int) -> Callable[[], int]:
@@ -26,9 +27,13 @@ def _count(count: int) -> Callable[[], int]:
 
 
 def do_to_processes(action: actions.OnProcesses, who: list[Instance], cluster: Cluster) -> Done:
-    """Everything but crash, restart and freeze, whose ends the script itself follows."""
+    """Everything but what the script does itself: deaths, restarts, and freezes."""
     hosts = [instance.host for instance in who if instance.host is not None and instance.is_up]
     match action:
+        case actions.Crash():
+            for instance in who:
+                cluster.suspend(instance)
+            return Done(touched=_count(len(hosts)))
         case actions.Busy():
             return _busy(action, hosts)
         case actions.Drift():
@@ -36,7 +41,7 @@ def do_to_processes(action: actions.OnProcesses, who: list[Instance], cluster: C
         case actions.JumpClock():
             for host in hosts:
                 host.clock.wall_offset += action.by_ns
-            return Done(touched=_count(len(hosts)))
+            return Done(touched=_count(len(hosts) if action.by_ns else 0))
         case actions.Upgrade():
             make = load_class(action.to.file, action.to.class_name, cluster.world.kernel.seed)
             for instance in who:
@@ -44,6 +49,8 @@ def do_to_processes(action: actions.OnProcesses, who: list[Instance], cluster: C
             return Done(touched=_count(len(who)))
         case actions.Expire():
             return Done(touched=_count(sum(_expire(instance, cluster) for instance in who)))
+        case actions.DiskFull():
+            return _fill_disks(action, [disk for one in who if (disk := cluster.disks.get(one.name)) is not None])
     raise AssertionError(f"{action} is an action of the table without a line here")
 
 
@@ -68,7 +75,19 @@ def _drift(action: actions.Drift, hosts: list[Host]) -> Done:
         for host in hosts:
             host.clock.drift(0)
 
-    return Done(touched=_count(len(hosts)), undo=undo, for_ns=action.for_ns)
+    return Done(touched=_count(len(hosts) if action.ppm else 0), undo=undo, for_ns=action.for_ns)
+
+
+def _fill_disks(action: actions.DiskFull, disks: list[Disk]) -> Done:
+    before = sum(disk.refused for disk in disks)
+    for disk in disks:
+        disk.full = True
+
+    def undo() -> None:
+        for disk in disks:
+            disk.full = False
+
+    return Done(touched=lambda: sum(disk.refused for disk in disks) - before, undo=undo, for_ns=action.for_ns)
 
 
 def _expire(instance: Instance, cluster: Cluster) -> bool:
@@ -113,11 +132,8 @@ def do_to_registry(action: actions.OnRegistry, cluster: Cluster) -> Done:
         case actions.Unsure():
             registry.unsure(action.writes)
             return Done(touched=_bites(cluster, "unsure"))
-        case actions.DiskFull():
-            return _disk_full(action, cluster)
 
-
-def _disk_full(action: actions.DiskFull, cluster: Cluster) -> Done:
+def fill_registry(action: actions.DiskFull, cluster: Cluster) -> Done:
     registry = cluster.registry
     registry.has_space = False
 

@@ -188,6 +188,7 @@ class Host:
         "place",
         "registry",
         "stacks",
+        "suspended",
         "transport",
         "world_changed",
     )
@@ -215,6 +216,8 @@ class Host:
         """The name and, after a restart, the life: no other process of the run has it."""
         self.alive = True
         self.frozen = False
+        self.suspended = False
+        """Frozen, and with its connections gone: until `resume`."""
         self.busy: Busy | None = None
         """What makes its user code slower than it is, at present."""
         self.clock = Clock(kernel, process.clock_offset, process.drift_ppm)
@@ -328,8 +331,8 @@ class Host:
                 part.freeze()
 
     def thaw(self) -> None:
-        """Go on: what would have happened meanwhile happens now, in its order."""
-        if self.alive and self.frozen:
+        """Go on: what would have happened meanwhile happens now, in its order. One that is suspended does not."""
+        if self.alive and self.frozen and not self.suspended:
             self.frozen = False
             self.kernel.trace.record(self.label, self.place, "thaw")
             late, self._late = self._late, []
@@ -338,6 +341,27 @@ class Host:
             self.world_changed()
             for part in self._attached:
                 part.thaw()
+
+    def suspend(self) -> None:
+        """Stop with all that is in memory, as on a machine that is suspended: its connections do not survive that, and
+        what is sent to it meanwhile is lost."""
+        if self.alive and not self.suspended:
+            self.freeze()
+            self.suspended = True
+            self.transport.suspend()
+            self.registry.suspend()
+            for part in self._attached:
+                part.suspend()
+
+    def resume(self) -> None:
+        """Go on after `suspend`, with the memory of then and the clocks of now; connections come up anew."""
+        if self.alive and self.suspended:
+            self.suspended = False
+            self.transport.resume()
+            self.registry.resume()
+            self.thaw()
+            for part in self._attached:
+                part.resume()
 
     # -- for the adapters of this process ------------------------------------------------------------------------
 

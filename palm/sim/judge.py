@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from dataclasses import replace
 from typing import Any, Iterable, Mapping
 
 from palm.errors import HarnessError
+from palm.sim.blame import said_by
 from palm.sim.checkers import (
     CheckResult,
     Verdict,
@@ -196,9 +196,6 @@ def _custom(function: Run, history: History) -> CheckResult:
     try:
         wrong = load_function(function.file, function.class_name)(history)
     except Exception as error:  # whatever a user's check raises is shown as one error
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        raise HarnessError(
-            f"check {function.class_name} raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
-        ) from error
+        raise HarnessError(f"check {function.class_name} raised {said_by(error, function.file)}") from error
     verdict = Verdict.BROKEN if wrong else Verdict.HOLDS
     return CheckResult(check="custom", verdict=verdict, why=f"{function.class_name}: {wrong or 'nothing is wrong'}")

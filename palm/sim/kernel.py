@@ -20,6 +20,7 @@ import simpy
 
 from palm.errors import HarnessError
 from palm.ports import host
+from palm.sim.blame import said_by
 
 T = TypeVar("T")
 
@@ -406,7 +407,7 @@ class Kernel:
             self._broken = error
             raise
         except (Exception, Cancelled) as error:  # whatever it is, the run cannot be trusted after it
-            self._broken = HarnessError(f"at {self.now} ns: {type(error).__name__}: {error}")
+            self._broken = HarnessError(f"at {self.now} ns: {said_by(error)}")
             raise self._broken from error
         finally:
             self.events += count

@@ -69,14 +69,14 @@ class Load:
         )
 
     def cancel(self) -> int:
-        """No further interest; how many of its messages had not ended."""
+        """No further interest; how many of its messages had not ended, those that are never sent among them."""
         self.note_ledger()
         if self._engine is None or self.has_ended:
             return 0
-        in_flight = self.ledger.in_flight
+        left = self.job.messages.count - self.ledger.sent + self.ledger.in_flight
         self._source_ended = True
         self._engine.cancel(self._number)
-        return in_flight
+        return left
 
     # -- JobSink ------------------------------------------------------------------------------------------------------
 

@@ -186,6 +186,10 @@ class ClientInstrument:
                 job = self.numbers.get(effect.number, "")
                 self._recorder.add(EntryKind.SETTLED, job, detail=f"{effect.count} {end.value}")
 
+    def refused(self, server: str, why: str) -> None:
+        """A server's store has answered one of its operations with an error."""
+        self._recorder.add(EntryKind.REFUSED, server=server, detail=why)
+
     def _note_accepted(self, event: Offered) -> None:
         first = self._accepted.get(event.number, 0)
         self._accepted[event.number] = first + len(event.payloads)

@@ -342,6 +342,16 @@ class SimRegistry:
         if self._session is not None:
             self._session.leave()
 
+    def suspend(self) -> None:
+        """Its machine is: the registry finds the connection dead, and closes it. Leases run on."""
+        if self._session is not None:
+            self._session.forget()
+
+    def resume(self) -> None:
+        """The connection is found dead."""
+        if not self._closed:
+            self._throw_away()
+
     # -- watches -------------------------------------------------------------------------------------------------
 
     def begin(self, watch: SimWatch) -> None:

@@ -10,6 +10,7 @@ from palm.sim.faults import (
     crash_registry,
     do_to_processes,
     do_to_registry,
+    fill_registry,
     freeze_registry,
     reset_links,
     restart_registry,
@@ -84,6 +85,8 @@ class SimStage:
                 return restart_registry(cluster)
             case actions.Freeze(who=TheRegistry()):
                 return freeze_registry(cluster, step, action.for_ns)
+            case actions.DiskFull(who=TheRegistry()):
+                return fill_registry(action, cluster)
             case actions.Reset():
                 return reset_links(action, cluster)
             case actions.Point():

@@ -6,16 +6,18 @@ begins), and the healed one, in which liveness is judged.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Mapping
 
-from palm.errors import BadRequest, ScenarioError
+from palm.errors import BadRequest, HarnessError, ScenarioError, StartFailed
 from palm.observe.ledger import Ledger
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import Function
 from palm.sim import sandbox
+from palm.sim.blame import raised_at
 from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
 from palm.sim.cluster import Cluster, ServerSpec
@@ -27,7 +29,6 @@ from palm.sim.recorder import ClientInstrument
 from palm.sim.scenario.expectations import Converged
 from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.scenario.world import ServerBlock
 from palm.sim.server_files import load_class
 from palm.sim.sim_stage import SimStage
 from palm.sim.steps import Script
@@ -63,6 +64,36 @@ class Result:
     """What its chaos block drew, as the lines of a plain script."""
 
 
+class RunFailed(HarnessError):
+    """A run that the harness failed in, and what had happened by then. `kind` is what failed, without what differs from
+    one run to the next: moments and numbers."""
+
+    def __init__(self, error: HarnessError, *, seed: int, history: History, trace_hash: str, events: int) -> None:
+        super().__init__(str(error))
+        self.kind = _kind_of(error)
+        self.seed = seed
+        self.history = history
+        self.trace_hash = trace_hash
+        self.events = events
+        self.drawn: tuple[str, ...] = ()
+
+
+def _kind_of(error: HarnessError) -> str:
+    cause = error.__cause__
+    if cause is None:
+        return re.sub(r"\d+", "#", str(error))[:100]
+    at = raised_at(cause).strip(" ()")
+    return f"{type(cause).__name__} at {at.rpartition('/')[2]}"
+
+
+def attempt(scenario: Scenario, seed: int) -> Result | RunFailed:
+    """`run`, with a harness that fails as one of its ends. Raises ScenarioError."""
+    try:
+        return run(scenario, seed)
+    except RunFailed as failed:
+        return failed
+
+
 def run(
     scenario: Scenario,
     seed: int,
@@ -71,7 +102,7 @@ def run(
     wrap: Callable[[str, Function], Function] | None = None,
     film: Film | None = None,
 ) -> Result:
-    """Run it. Raises ScenarioError for what only running can tell, HarnessError when the simulator itself fails.
+    """Run it. Raises ScenarioError for what only running can tell, RunFailed when the harness itself fails.
 
     `trace` is given each frame as a line of JSON; `wrap` is put around each instance's functions;
     `film` keeps what a report shows.
@@ -81,6 +112,10 @@ def run(
         running = _Run(scenario, seed, trace, wrap, film)
         try:
             return replace(running.run(), drawn=drawn)
+        except HarnessError as error:
+            failed = running.failed(error)
+            failed.drawn = drawn
+            raise failed from error.__cause__
         finally:
             running.close()
 
@@ -129,8 +164,9 @@ class _Run:
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
-            make = load_class(block.run.file, block.run.class_name, self._seed)
+            place = f"{self._scenario.file or self._scenario.name}:{block.line}: world.servers.{name}"
             try:
+                make = load_class(block.run.file, block.run.class_name, self._seed)
                 self._cluster.add_server(
                     ServerSpec(
                         name=name,
@@ -138,14 +174,14 @@ class _Run:
                         places=block.places,
                         functions=block.served or (),
                         service=block.service,
-                        options=options_of(name, block),
+                        options=block.options,
                         durable=block.memory == "durable",
                         port=block.port,
                         start_ns=block.start_ns,
                     )
                 )
-            except BadRequest as error:
-                raise ScenarioError(f"{self._scenario.name}: world.servers.{name}: {error}") from error
+            except (BadRequest, StartFailed, ScenarioError) as error:
+                raise ScenarioError(f"{place}: {error}") from error
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -204,10 +240,16 @@ class _Run:
             seen.setdefault(store.use.id, []).extend(store.all_seen())
         return seen
 
-    def _result(self, wall_s: float) -> Result:
+    def failed(self, error: HarnessError) -> RunFailed:
+        trace = self._kernel.trace.hexdigest()
+        return RunFailed(
+            error, seed=self._seed, history=self._history(), trace_hash=trace, events=self._kernel.events
+        )
+
+    def _history(self) -> History:
         for load in self._loads:
             load.note_ledger()
-        history = History(
+        return History(
             entries=tuple(self._cluster.recorder.entries),  # closing the world writes on
             end_ns=self._kernel.now,
             seed=self._seed,
@@ -219,6 +261,9 @@ class _Run:
             operations=self._operations(),
             left_open=self._cluster.left_open(),
         )
+
+    def _result(self, wall_s: float) -> Result:
+        history = self._history()
         if self._film is not None:
             self._film.finish(self._cluster, self._script)
         checks = tuple(judge(self._scenario, history))
@@ -255,14 +300,3 @@ def _starter(loads: list[Load]) -> Callable[[ClientEngine, ClientInstrument], No
             load.begin(engine, instrument)
 
     return start
-
-
-def options_of(name: str, block: ServerBlock) -> dict[str, int]:
-    """The options of a server, checked. Raises ScenarioError."""
-    known = ("max_in_flight", "max_payload_bytes")
-    for option, value in block.options.items():
-        if option not in known or not isinstance(value, int) or isinstance(value, bool):
-            raise ScenarioError(
-                f"world.servers.{name}.options: {option!r} is not one of {', '.join(known)}, each a whole number"
-            )
-    return {option: value for option, value in block.options.items() if isinstance(value, int)}

@@ -60,7 +60,7 @@ class Stage(Protocol[A]):
         ...
 
     def start(self, instance: A) -> None:
-        """Begin a new life of an instance that is down."""
+        """Begin a new life of an instance that is down; one that was suspended goes on with the old one."""
         ...
 
     def crash(self, instance: A) -> None:

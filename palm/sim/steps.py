@@ -129,13 +129,19 @@ class Script(Generic[A]):
         self._started[step.id] = now
         action = step.action
         match action:
-            case actions.Crash(who=TheRegistry()) | actions.Freeze(who=TheRegistry()):
+            case (
+                actions.Crash(who=TheRegistry())
+                | actions.Freeze(who=TheRegistry())
+                | actions.DiskFull(who=TheRegistry())
+            ):
                 self._follow(step, self._stage.act(step.id, action, []))
             case actions.Restart(who=TheRegistry()):
                 self._follow(step, self._stage.act(step.id, action, []))
                 self._end_crash_of_registry()
             case actions.Heal():
                 self._heal_links(step, action)
+            case actions.Crash(memory="kept"):
+                self._follow(step, self._stage.act(step.id, action, self._who(step, action.who, subjects)))
             case actions.Crash():
                 who = self._who(step, action.who, subjects)
                 self._touched[step.id] = sum(1 for instance in who if instance.is_up)
@@ -151,7 +157,8 @@ class Script(Generic[A]):
             case actions.Restart():
                 who = self._who(step, action.who, subjects)
                 for instance in who:
-                    self._stage.crash(instance)
+                    if instance.is_up:
+                        self._stage.crash(instance)
                     self._stage.start(instance)
                 self._touched[step.id] = len(who)
                 self._end_deaths(step, who)

@@ -42,6 +42,7 @@ class StoreLoad:
         self._kinds = KINDS[:1] if reads_only else KINDS
         self._random: Random = Key(kernel.seed, f"{use.id}/{client}").random(0)
         self._engine: ClientEngine | None = None
+        self._instrument: ClientInstrument | None = None
         self._number = 0
         self._left = use.operations
         self._at_hand: Operation | None = None
@@ -49,7 +50,7 @@ class StoreLoad:
         self._due = True
 
     def begin(self, engine: ClientEngine, instrument: ClientInstrument) -> None:
-        self._engine = engine
+        self._engine, self._instrument = engine, instrument
         self._number = engine.new_number()
         instrument.numbers[self._number] = self.client
         engine.open(
@@ -123,6 +124,8 @@ class StoreLoad:
 
     def _note(self, operation: Operation, payload: bytes) -> None:
         reply = read_reply(payload)
+        if reply.code == Code.REFUSED and self._instrument is not None:
+            self._instrument.refused(self.use.server, reply.text)
         if reply.code not in (Code.OK, Code.MISSING):
             # A write that was refused may have been done by a copy of its message, whoever took that.
             self.seen += [] if operation.kind == "get" else [operation]

@@ -315,6 +315,12 @@ class Connection:
         self._listener_learns(self.listener, self.out)
         self._went_down(self._life)
 
+    def fall_dead(self) -> None:
+        """Nothing comes through any more, and nobody knows it yet: the silence will tell."""
+        for pipe in (self.out, self.back):
+            if pipe is not None and self.state == "up":
+                pipe.closed = True
+
     def listener_closed(self) -> None:
         """The listening end is closed or dead: the dialer learns of it, behind the data that is on its way."""
         if self.state == "up":
@@ -475,6 +481,17 @@ class SimTransport:
         self._inbox.clear()
         self._sink = None
         self._close()
+
+    def suspend(self) -> None:
+        """Whatever is on its links is lost from now on. Who is at their other ends learns of it by the silence."""
+        for connection in (*self._dialed.values(), *self._served):
+            connection.fall_dead()
+
+    def resume(self) -> None:
+        """What is still taken for a link breaks now; dialed ones come up again by themselves."""
+        for connection in [*self._dialed.values(), *self._served]:
+            if connection.state == "up":
+                connection.reset()
 
     def _close(self) -> None:
         if self._closed:

@@ -132,10 +132,16 @@ class Simulation:
         self.cluster.crash(self.instance(name))
 
     def restart(self, name: str) -> None:
-        """Start it again; one that runs is killed first."""
+        """Start it again; one that runs is killed first, one that was suspended goes on."""
         instance = self.instance(name)
-        self.cluster.crash(instance)
+        if instance.is_up:
+            self.cluster.crash(instance)
         self.cluster.start(instance)
+
+    def suspend(self, name: str) -> None:
+        """Stop that instance with all that it has in memory, as on a machine that is suspended: its connections do not
+        survive it, and what is sent to it is lost. It goes on at `restart`. Harmless when it is down."""
+        self.cluster.suspend(self.instance(name))
 
     def drain(self, name: str) -> None:
         """End that instance in good order, as Ctrl-C: it finishes what it has taken, and goes. Harmless when it is

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import pytest
 
-from palm.core import chain, client, memory, server
+from palm.core import chain, client, kinds, memory, server
 from palm.errors import HarnessError
 from palm.runtime import directory, election, registration
 from palm.sim import cluster
 from palm.sim.checkers import Verdict
 from palm.sim.scenario.scenario import load
 from palm.sim.simulation import run
+from palm.wire import payloads
 from tests.support.twin import twin
 
 ROOT = Path(__file__).parents[2] / "scenarios"
@@ -168,6 +169,17 @@ TWINS = [
         "one-holder",
     ),
     Twin("restart/upgrade", client, *SENT_AGAIN_WHEN_LOST, "exactly-once"),
+    Twin(
+        "restart/schemas",
+        payloads,
+        "            return kind.FromString(payload)\n",
+        "            message = kind.FromString(payload)\n"
+        "            message.DiscardUnknownFields()\n"
+        "            return message\n",
+        "results",
+    ),
+    Twin("registered/suspended", registration, *A_LOST_LEASE, "registered"),
+    Twin("butterfly/workers", kinds, "workers + 1 if parallel", "workers if parallel", "latency"),
 ]
 
 

@@ -116,11 +116,11 @@ def test_a_queue_overflows_and_what_is_on_top_is_lost() -> None:
     ("step", "said"),
     [
         ("do: freeze, who: registry.leader, for: 1s", "what can be done to it is crash"),
-        ("do: busy, who: registry, by: 1ms, for: 1s", "what can be done to it is crash, restart or freeze"),
+        ("do: busy, who: registry, by: 1ms, for: 1s", "what can be done to it is crash, restart, freeze or disk-full"),
         ("do: scale, server: cuont, to: 3", "did you mean 'count'?"),
         ("do: drift, who: count, ppm: 900000", "a whole number from -100000 to 100000"),
         ("do: jump-clock, who: count, by: soon", "a time forward or back such as 1h or -90s"),
-        ("do: disk-full, who: count, for: 1s", "registry (servers keep nothing on a disk)"),
+        ("do: disk-full, who: count, for: 1s", "only those keep anything on a disk; here: none"),
         ('do: upgrade, who: count, to: "examples/text/count.py:Conut"', "did you mean 'Count'?"),
     ],
 )

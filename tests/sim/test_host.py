@@ -68,6 +68,40 @@ def test_draws_differ_by_name_ordinal_process_and_life() -> None:
 # -- dying and freezing ----------------------------------------------------------------------------------------------
 
 
+def test_a_machine_that_was_suspended_goes_on_with_its_memory_and_without_its_links() -> None:
+    """What was sent to it meanwhile is lost, its timers come late, and links come up again: what is sent then
+    arrives."""
+    world = World(7)
+    one, two = world.host("one"), world.host("two")
+    heard: list[bytes] = []
+    timers: list[int] = []
+    one.transport.start(lambda arrivals: None)
+    two.transport.start(lambda arrivals: heard.extend(frame[0] for one in arrivals for frame in one.frames))
+    one.transport.connect(two.transport.peer, two.transport.bind())
+    kernel = world.kernel
+    kernel.call_at(S, lambda: one.transport.send(two.transport.peer, (b"before",)))
+    kernel.call_at(2 * S, two.suspend)
+    kernel.call_at(2 * S + S // 10, lambda: one.transport.send(two.transport.peer, (b"while it slept",)))
+    two.call_at(3 * S, lambda: timers.append(kernel.now))
+    kernel.call_at(12 * S, two.resume)
+    kernel.call_at(14 * S, lambda: one.transport.send(two.transport.peer, (b"after",)))
+    kernel.run(16 * S)
+    assert heard == [b"before", b"after"] and timers == [12 * S]
+    assert one.transport.link_state(two.transport.peer) == "up" and two.alive and not two.frozen
+
+
+def test_one_that_is_suspended_is_woken_by_nothing_else_and_may_die() -> None:
+    """The end of a freeze is not the end of it; a crash is."""
+    host = host_of()
+    host.freeze()
+    host.suspend()
+    host.thaw()
+    assert host.frozen and host.suspended
+    host.crash()
+    host.resume()
+    assert not host.alive
+
+
 def test_a_crash_is_a_fence_before_it_is_anything_else() -> None:
     """Timers, tasks and user code of the dead do nothing more; `finally` blocks run, and what they do reaches
     nobody."""

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from palm.core import keeper
+from palm.core import keeper, replica
 from palm.runtime import election
 from palm.sim.checkers import Verdict
 from palm.sim.scenario.scenario import load
@@ -37,10 +37,21 @@ TWINS = [
         "                    safe = min(safe, -1 if mate is None else self._version_of(mate.state))\n",
         "                    pass\n",
     ),
+    # A copy on a disk has a write once the disk has it.
+    (
+        "disks",
+        replica,
+        "        if not self.durable:\n            self.kept = self.store.position\n            return\n",
+        "        self.kept = self.store.position\n        if not self.durable:\n            return\n",
+    ),
+    # What a disk has refused is on no disk.
+    ("disk-full", replica, "        if not error:\n            del", "        if True:\n            del"),
 ]
 
 
-@pytest.mark.parametrize(("name", "module", "line", "instead"), TWINS, ids=["no clock", "no copies"])
+@pytest.mark.parametrize(
+    ("name", "module", "line", "instead"), TWINS, ids=["no clock", "no copies", "no fsync", "no look at the error"]
+)
 def test_the_scenario_breaks_without(name: str, module: ModuleType, line: str, instead: str) -> None:
     """What clients saw fits into no order any more, on one of the pinned seeds."""
     with twin(module, line, instead):

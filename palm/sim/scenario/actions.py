@@ -12,7 +12,7 @@ from palm.sim import network
 from palm.sim.draws import Distribution
 from palm.sim.scenario.distributions import DELAY
 from palm.sim.scenario.forms import BANDWIDTH, CHANCE, DURATION, NAME, SHIFT, Key, one_of, scalar, whole
-from palm.sim.scenario.names import Target, parse_link, parse_target
+from palm.sim.scenario.names import Target, TheRegistry, parse_link, parse_target
 from palm.sim.scenario.sources import RUN, Run
 
 PPM_MAX = 100_000
@@ -44,11 +44,12 @@ class Heal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """The process is gone, without a word; down until a `restart`."""
+    """The process is gone, without a word; down until a `restart`. `memory: kept`: its machine is suspended instead;
+    its connections do not survive that, and at the `restart` the same life goes on where it was."""
 
     lasts: ClassVar[bool] = True
     who: Annotated[Target, Key("who", WHO)]
-    memory: Annotated[str, Key("memory", one_of("what is left of its memory", ["lost"], ["kept"]))] = "lost"
+    memory: Annotated[str, Key("memory", one_of("what is left of its memory", ["lost", "kept"]))] = "lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,8 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A new life in the place of one that crashed; one that runs is crashed first."""
+    """A new life in the place of one that crashed, or the old one where it kept its memory; one that runs is crashed
+    first."""
 
     lasts: ClassVar[bool] = False
     who: Annotated[Target, Key("who", WHO)]
@@ -227,10 +229,11 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskFull:
-    """Writes to the registry are refused, as by an etcd whose quota is used up; reads, leases and deletes go on."""
+    """Writes are refused: to the registry, as by an etcd whose quota is used up (reads, leases and deletes go on); or
+    to the disks that servers with `memory: durable` keep their stores on."""
 
     lasts: ClassVar[bool] = True
-    who: Annotated[str, Key("who", one_of("registry (servers keep nothing on a disk)", ["registry"]))] = "registry"
+    who: Annotated[Target, Key("who", WHO)] = TheRegistry()
     for_ns: Annotated[int, Key("for", DURATION)]
 
 
@@ -304,9 +307,9 @@ class Point:
 
 OnLink = Cut | Hold | Slow | Lose | Twice | Shuffle | Throttle
 """Those that lay a rule on links."""
-OnProcesses = Crash | Drain | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire
+OnProcesses = Crash | Drain | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire | DiskFull
 """Those that are done to a target."""
-OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure | DiskFull
+OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure
 Action = OnLink | Heal | Reset | OnProcesses | Scale | Point | Cancel | OnRegistry
 
 ACTIONS: Mapping[str, type[Action]] = {

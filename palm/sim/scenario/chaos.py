@@ -90,6 +90,15 @@ def _chance(random: Random) -> str:
     return f", chance: {random.randint(5, 60)}%"
 
 
+def _rate(random: Random) -> str:
+    return f", rate: {random.randint(2, 200)}KB/s"
+
+
+def _drain(random: Random, stage: Stage) -> Drawn:
+    who = random.choice(stage.instances)
+    return Drawn(f'do: drain, who: "{who}"', _ms(random, 50, 8000), f'do: restart, who: "{who}"')
+
+
 def _reset(random: Random, stage: Stage) -> Drawn:
     return Drawn(f"do: reset, {_link(random, stage)}")
 
@@ -111,6 +120,7 @@ Draw = Callable[[Random, Stage], Drawn]
 
 MENU: Mapping[str, Draw] = {
     "crash": _crash,
+    "drain": _drain,
     "freeze": _freeze,
     "busy": _busy,
     "drift": _drift,
@@ -121,6 +131,7 @@ MENU: Mapping[str, Draw] = {
     "lose": _on_link("lose", 5000, _chance),
     "twice": _on_link("twice", 5000, _chance),
     "shuffle": _on_link("shuffle", 5000, _chance),
+    "throttle": _on_link("throttle", 5000, _rate),
     "reset": _reset,
     "registry.down": _registry_away("registry.down"),
     "registry.lose-quorum": _registry_away("registry.lose-quorum"),
@@ -129,6 +140,7 @@ MENU: Mapping[str, Draw] = {
     "registry.compact": lambda random, stage: Drawn("do: registry.compact"),
     "registry.lag-watch": _lag,
     "registry.drop-watch": lambda random, stage: Drawn("do: registry.drop-watch"),
+    "disk-full": _registry_away("disk-full"),
     "registry.unsure": lambda random, stage: Drawn(f"do: registry.unsure, writes: {random.randint(1, 4)}"),
 }
 

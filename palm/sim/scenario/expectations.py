@@ -306,6 +306,8 @@ class Sighting:
     seen: Annotated[str, Key("seen", one_of("an event", [kind.value for kind in EntryKind]))]
     server: Annotated[str | None, Key("server", NAME)] = None
     job: Annotated[str | None, Key("job", NAME)] = None
+    name: Annotated[str | None, Key("name", NAME)] = None
+    """Of a mark that user code has placed."""
     during: Annotated[str | None, Key("during", NAME)] = None
     line: int = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
+from typing import Iterator, Mapping
 
 from palm.errors import did_you_mean
 from palm.sim.scenario.yaml_strict import Node, Text
@@ -47,6 +47,10 @@ class Source:
     classes: tuple[str, ...]
     functions: tuple[str, ...]
     served: Mapping[str, tuple[str, ...]]
+    bases: Mapping[str, tuple[str, ...]]
+    """Of each class: the names of what it is made from, as far as they are names."""
+    methods: Mapping[str, tuple[str, ...]]
+    """Of each class: what it defines itself."""
 
 
 def read_source(node: Text, path: Path) -> Source:
@@ -67,7 +71,7 @@ def read_source(node: Text, path: Path) -> Source:
                 ]
                 if len(texts) == len(functions):
                     served[name] = tuple(texts)
-    classes = [item.name for item in ast.walk(tree) if isinstance(item, ast.ClassDef)]
+    bases = {item.name: tuple(_names(item.bases)) for item in ast.walk(tree) if isinstance(item, ast.ClassDef)}
     imported = [
         (alias.asname or alias.name)
         for item in ast.walk(tree)
@@ -75,4 +79,25 @@ def read_source(node: Text, path: Path) -> Source:
         for alias in item.names
     ]
     defined = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
-    return Source(tuple(classes + imported), tuple(defined), served)
+    methods = {item.name: tuple(_defined(item.body)) for item in ast.walk(tree) if isinstance(item, ast.ClassDef)}
+    return Source((*bases, *imported), tuple(defined), served, bases, methods)
+
+
+def _defined(body: list[ast.stmt]) -> Iterator[str]:
+    """Methods, and names that something is given to, which may be one."""
+    for one in body:
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield one.name
+        elif isinstance(one, ast.Assign):
+            yield from (target.id for target in one.targets if isinstance(target, ast.Name))
+
+
+def _names(bases: list[ast.expr]) -> Iterator[str]:
+    """`ButterflyServer`, also where it reads `palm.ButterflyServer`."""
+    for base in bases:
+        if isinstance(base, ast.Name):
+            yield base.id
+        elif isinstance(base, ast.Attribute):
+            yield base.attr
+        else:
+            yield ""

@@ -13,6 +13,7 @@ from palm.sim.network import Ends
 from palm.sim.scenario.actions import (
     Cancel,
     Crash,
+    DiskFull,
     Freeze,
     Heal,
     OnLink,
@@ -155,6 +156,8 @@ class _Names:
                 self.known("step", before, self.steps, at(node, "after", "step"))
             case When() as when:
                 self.check_when(when, at(node, "when"))
+        if isinstance(step.action, Point) and (step.action.effect == "wait") != (step.action.by_ns > 0):
+            at(node, "effect").place.refuse("effect: wait needs the key 'by', how long; the others have none")
         match step.action:
             case Cancel(job=job):
                 self.known("job", job, self.jobs, at(node, "job"))
@@ -166,6 +169,8 @@ class _Names:
                 pass
             case _ if isinstance(step.action, OnProcesses):
                 self.check_target(step.action.who, step, at(node, "who"))
+                if isinstance(step.action, DiskFull):
+                    self.check_disk(step.action.who, at(node, "who"))
             case Heal(link=Ends() as link) | Reset(link=link):
                 self.check_link(link, at(node, "link"))
             case _ if isinstance(step.action, OnLink):
@@ -186,6 +191,14 @@ class _Names:
             at(node, "name").place.refuse(f"{when.event} has no name: only a mark has")
         if when.event in ("handling", "answered"):
             self.check_visited(when, node)
+        if when.event == "sent":
+            self.check_sent(when, node)
+        if when.event == "committing":
+            durable = [name for name, server in self.servers.items() if server.memory == "durable"]
+            if not durable or when.server not in (None, *durable):
+                at(node, "server" if when.server else "event").refuse(
+                    "a server with memory: durable", f" (nobody else commits to a disk; here: {_listed(durable)})"
+                )
         if when.during is not None:
             self.known("step", when.during, self.steps, at(node, "during"))
             during = self.steps[when.during]
@@ -197,6 +210,12 @@ class _Names:
         visited = {stage.server for job in jobs for stage in job.route}
         if when.server is not None and when.server not in visited:
             at(node, "server").refuse("a server that a job's route visits", f" (they visit {_listed(sorted(visited))})")
+
+    def check_sent(self, when: When, node: Node) -> None:
+        jobs = self.jobs.values() if when.job is None else [self.jobs[when.job]]
+        most = sum(job.messages.count * job.clients for job in jobs)
+        if when.nth > most:
+            at(node, "nth").refuse(f"at most {most}", " (so many messages are sent; more there never are)")
 
     def check_target(self, who: Target, step: Step, node: Node) -> None:
         match who:
@@ -222,10 +241,37 @@ class _Names:
             case Subject():
                 self.check_subject(step, node)
 
+    def check_disk(self, who: Target, node: Node) -> None:
+        """Somebody whom it may be done to has a disk; who is known only in the run is looked at there."""
+        durable = {name: server.places for name, server in self.servers.items() if server.memory == "durable"}
+        places = {place for one in durable.values() for place in one}
+        match who:
+            case (
+                Named(name=name)
+                | OneOf(server=name)
+                | LeaderOf(server=name)
+                | HalfOf(of=name)
+                | InstanceOf(server=name)
+            ):
+                has_disk = name in durable or name in places or (name == "hosts" and bool(places))
+            case InZone(zone=zone):
+                has_disk = any(self.hosts[place].zone == zone for place in places)
+            case _:
+                has_disk = True
+        if not has_disk:
+            node.refuse(
+                "the registry, or instances of a server with memory: durable",
+                f" (only those keep anything on a disk; here: {_listed(durable)})",
+            )
+
     def check_registry(self, leader: bool, step: Step, node: Node) -> None:
-        if not isinstance(step.action, Crash | Freeze | Restart) or (leader and not isinstance(step.action, Crash)):
-            ways = "crash" if leader else "crash, restart or freeze"
+        if not isinstance(step.action, Crash | Freeze | Restart | DiskFull) or (
+            leader and not isinstance(step.action, Crash)
+        ):
+            ways = "crash" if leader else "crash, restart, freeze or disk-full"
             node.refuse("instances of a server", f" (what can be done to it is {ways}, and the actions registry.*)")
+        if isinstance(step.action, Crash) and step.action.memory == "kept":
+            node.refuse("instances of a server", " (the registry's data are kept in any case: leave memory out)")
         if leader and self.members == 1:
             node.refuse("another target", " (a registry of one member has no other leader; see world.registry.members)")
 
@@ -270,6 +316,8 @@ class _Names:
 
     def check_named(self, one: Check | Sighting, node: Node) -> None:
         """Jobs, servers and steps that a check or sighting names, by the names of its fields."""
+        if isinstance(one, Sighting) and one.name is not None and one.seen != "mark":
+            at(node, "name").place.refuse(f"{one.seen} has no name: only a mark has")
         if (job := getattr(one, "job", None)) is not None:
             self.known("job", job, self.jobs, at(node, "what" if isinstance(one, Bounded) else "job"))
         if (server := getattr(one, "server", None)) is not None:

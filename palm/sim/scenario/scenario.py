@@ -6,7 +6,7 @@ wrong with a file is one `palm.errors.ScenarioError` that says `file:line: key: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from palm.sim.scenario.references import check_references
 from palm.sim.scenario.script import SCRIPT, Step
 from palm.sim.scenario.stores import STORES, StoreUse
 from palm.sim.scenario.world import CLOCK, LINKS, Clock, LinkBlock, Runs, World
-from palm.sim.scenario.yaml_strict import Node, Table, Text, at
+from palm.sim.scenario.yaml_strict import Node, Table, Text
 
 VERSION = "scenario/1"
 FOUND_FORMAT = 1
@@ -44,7 +44,7 @@ def _format(node: Node) -> int:
 
 
 # Not written within the annotation: what a lambda names there is not found when it is called.
-_FORMAT = Form("format", _format, lambda: {"const": FOUND_FORMAT})
+_FORMAT = Form(f"format {FOUND_FORMAT}", _format, lambda: {"const": FOUND_FORMAT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,8 @@ class Scenario:
     chaos: Annotated[Chaos | None, Key("chaos", CHAOS)] = None
     expect: Annotated[Expect, Key("expect", block_of(Expect, "expect"))] = Expect()
     found: Annotated[Found | None, Key("found", block_of(Found, "found"))] = None
+    file: str = field(default="", compare=False)
+    """Where it was read, for errors that only running finds."""
 
 
 def load(path: str | Path) -> Scenario:
@@ -89,11 +91,12 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     root = yaml_strict.parse(text, file)
     if isinstance(root, Table) and "palm" in root.entries:
         _version(root.entries["palm"])  # first: in a file of another version everything else may be otherwise
-    if isinstance(at(root, "found", "format"), Text):
-        _format(at(root, "found", "format"))
+    found = root.entries.get("found") if isinstance(root, Table) else None
+    if isinstance(found, Table) and "format" in found.entries:
+        _format(found.entries["format"])
     scenario = take(root, Scenario, what="scenario")
     check_references(scenario, root)
-    return scenario
+    return replace(scenario, file=file)
 
 
 def schema() -> dict[str, Any]:

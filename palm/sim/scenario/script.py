@@ -24,10 +24,21 @@ from palm.sim.scenario.forms import (
 )
 from palm.sim.scenario.yaml_strict import Node, Table
 
-EVENTS = ("sent", "delivered", "handling", "answered", "registered", "lease-expired", "watch-event", "elected", "mark")
+EVENTS = (
+    "sent",
+    "delivered",
+    "handling",
+    "answered",
+    "registered",
+    "lease-expired",
+    "watch-event",
+    "elected",
+    "committing",
+    "mark",
+)
 EVENTS_OF_A_JOB = frozenset({"sent", "delivered", "handling", "answered", "mark"})
 EVENTS_OF_AN_INSTANCE = frozenset(
-    {"handling", "answered", "registered", "lease-expired", "elected", "watch-event", "mark"}
+    {"handling", "answered", "registered", "lease-expired", "elected", "watch-event", "committing", "mark"}
 )
 """Those whose subject (`that`) is an instance of a server."""
 

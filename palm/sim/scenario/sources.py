@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Mapping
 
+from palm.core.kinds import PARALLEL
 from palm.errors import did_you_mean
-from palm.sim.scenario.files import find_at, read_source
+from palm.sim.scenario.files import Source, find_at, read_source
 from palm.sim.scenario.forms import Form
 from palm.sim.scenario.yaml_strict import Node, Text
+
+KINDS = PARALLEL | {"RegisteredServer", "SourceServer", "SinkServer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,10 @@ class Run:
     file: Path
     class_name: str
     served: tuple[str, ...] | None
+    parallel: bool | None = None
+    """Its leader hands out the work; None where a base of the class is not in the file."""
+    methods: tuple[str, ...] | None = None
+    """What may be its functions; None where a base of the class is not in the file."""
 
 
 def _named(node: Node, expected: str) -> tuple[str, str]:
@@ -38,7 +46,40 @@ def _run(node: Node) -> Run:
     source = read_source(node, path)
     if class_name not in source.classes:
         node.refuse(f"a class of {file}", did_you_mean(class_name, source.classes))
-    return Run(path, class_name, source.served.get(class_name))
+    parallel = _is_parallel(class_name, source.bases)
+    return Run(path, class_name, source.served.get(class_name), parallel, _methods(class_name, source))
+
+
+def _methods(class_name: str, source: Source) -> tuple[str, ...] | None:
+    """Of the class and of its bases; None where one of them is neither in the file nor PALM's."""
+    found: dict[str, None] = {}
+    waiting, seen = [class_name], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in KINDS or name in seen:
+            continue
+        if name not in source.bases:
+            return None
+        seen.add(name)
+        found.update(dict.fromkeys(source.methods[name]))
+        waiting += source.bases[name]
+    return None if "__getattr__" in found else tuple(name for name in found if not name.startswith("_"))
+
+
+def _is_parallel(class_name: str, bases: Mapping[str, tuple[str, ...]]) -> bool | None:
+    """By the names of the bases, through all classes of the file."""
+    waiting, seen = [class_name], set[str]()
+    known: bool | None = None
+    while waiting:
+        name = waiting.pop()
+        if name in PARALLEL:
+            return True
+        if name in KINDS:
+            known = False
+        if name not in seen:
+            seen.add(name)
+            waiting += bases.get(name, ())
+    return known
 
 
 def _function(node: Node) -> Run:

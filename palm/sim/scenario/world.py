@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Mapping
 
+from palm.core.kinds import processes
+from palm.errors import did_you_mean
 from palm.sim import network
 from palm.sim.draws import ZERO, Distribution
 from palm.sim.scenario import units
@@ -126,15 +128,17 @@ def _host(node: Node) -> HostBlock:
     return take(node, HostBlock, what="host")
 
 
-def _option(node: Node) -> str | int | bool:
-    match node:
-        case Text(kind="int"):
-            return whole(-(10**15), 10**15).read(node)
-        case Text(kind="bool", value="true" | "false"):
-            return node.value == "true"
-        case Text(kind="str"):
-            return node.value
-    node.refuse("an option's value: text, a whole number, true or false")
+OPTIONS = ("max_in_flight", "max_payload_bytes")
+"""Settings of a server that a scenario may change."""
+
+
+def _options(node: Node) -> Mapping[str, int]:
+    options = map_of(whole(1, 10**12)).read(node)
+    for name in options:
+        if name not in OPTIONS:
+            hint = did_you_mean(name, OPTIONS) or f"; there are {', '.join(OPTIONS)}"
+            at(node, name).place.refuse(f"a server has no option {name!r:.80}{hint}")
+    return options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +147,9 @@ class ServerBlock:
     host: Annotated[str | None, Key("host", NAME)] = None
     hosts: Annotated[tuple[str, ...], Key("hosts", list_of(NAME, least=1))] = ()
     instances: Annotated[int | None, Key("instances", whole(1, 100_000))] = None
+    """All that there are; None: one on each host, or as `workers` says."""
+    workers: Annotated[int | None, Key("workers", whole(1, 1_024))] = None
+    """On each host what `palm run --workers` starts there: so many processes, and of a parallel server one to lead."""
     functions: Annotated[tuple[str, ...], Key("functions", list_of(NAME, least=1))] = ()
     """Empty: those of `run.served`."""
     memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile", "durable"]))] = "volatile"
@@ -153,17 +160,18 @@ class ServerBlock:
     each life."""
     start_ns: Annotated[int, Key("start", DURATION)] = 0
     """When its processes are started."""
-    options: Annotated[Mapping[str, str | int | bool], Key("options", map_of(Form("a value", _option)))] = field(
+    options: Annotated[Mapping[str, int], Key("options", Form("a mapping of options", _options))] = field(
         default_factory=lambda: MappingProxyType({})
     )
-    """Given to the server as its settings; checked when it is made."""
+    """Given to the server as its settings."""
     line: int = 0
 
     @property
     def places(self) -> tuple[str, ...]:
         """The host of each instance: hosts in turn, by default one instance on each."""
         hosts = (self.host,) if self.host is not None else self.hosts
-        return tuple(hosts[index % len(hosts)] for index in range(self.instances or len(hosts)))
+        each = 1 if self.workers is None else processes(self.workers, parallel=bool(self.run.parallel))
+        return tuple(hosts[index % len(hosts)] for index in range(self.instances or len(hosts) * each))
 
     @property
     def served(self) -> tuple[str, ...] | None:
@@ -174,6 +182,21 @@ class ServerBlock:
 def _check_server(server: ServerBlock, node: Node) -> None:
     if (server.host is None) == (not server.hosts):
         node.place.refuse("a server needs the key 'host' or the key 'hosts', and not both")
+    if server.run.methods is not None:
+        for index, name in enumerate(server.functions):
+            if name not in server.run.methods:
+                here = f"; it has {', '.join(server.run.methods)}" if server.run.methods else "; it has none"
+                hint = did_you_mean(name, server.run.methods) or here
+                at(node, "functions", index).refuse(f"a function of {server.run.class_name}", hint)
+    if server.workers is not None:
+        if server.instances is not None:
+            at(node, "workers").place.refuse("a server has instances (in all) or workers (on each host), not both")
+        if server.run.parallel is None:
+            at(node, "workers").refuse(
+                "instances instead of workers",
+                f" (whether {server.run.class_name} is a parallel server, and has one process more to lead, is seen "
+                "from its bases; one of them is not in that file)",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +204,7 @@ class World:
     hosts: Annotated[Mapping[str, HostBlock], Key("hosts", map_of(Form("a host, as {zone: a}", _host), least=1))]
     servers: Annotated[
         Mapping[str, ServerBlock],
-        Key("servers", map_of(block_of(ServerBlock, "server", not_yet={"workers"}, check=_check_server), least=1)),
+        Key("servers", map_of(block_of(ServerBlock, "server", check=_check_server), least=1)),
     ]
     registry: Annotated[RegistryBlock, Key("registry", block_of(RegistryBlock, "registry"))] = RegistryBlock()
 

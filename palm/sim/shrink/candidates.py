@@ -18,12 +18,16 @@ from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Self
 from palm.errors import HarnessError, ScenarioError
 from palm.sim.history import History
 from palm.sim.scenario.scenario import parse
-from palm.sim.simulation import Result, run
+from palm.sim.simulation import Result, RunFailed, attempt
 from palm.sim.sweep import end_with_parent
 from palm.sim.verdict import Verdict
 
 OF_SERVERS = ("handling", "answered", "elected", "lease-expired", "registered")
 OF_JOBS = ("delivered", "sent")
+
+
+HARNESS = "harness"
+"""In the place of a check: the run itself fails, in a way that its `of` tells from others."""
 
 
 class Target(NamedTuple):
@@ -33,6 +37,8 @@ class Target(NamedTuple):
     of: str
 
     def __str__(self) -> str:
+        if self.check == HARNESS:
+            return f"the harness ({self.of})"
         return f"{self.check} of {self.of}" if self.of else self.check
 
 
@@ -73,13 +79,16 @@ class Sight:
     """By step: what had happened by then, the latest first."""
 
 
-def targets(result: Result) -> list[Target]:
-    """The checks that are broken, in the order in which they are judged."""
-    return [Target(one.check, one.of) for one in result.checks if one.verdict is Verdict.BROKEN]
+def targets(seen: Result | RunFailed) -> list[Target]:
+    """The checks that are broken, in the order in which they are judged; or the harness, where that failed."""
+    if isinstance(seen, RunFailed):
+        return [Target(HARNESS, seen.kind)]
+    return [Target(one.check, one.of) for one in seen.checks if one.verdict is Verdict.BROKEN]
 
 
 def look(candidate: Candidate, file: str, seed: int, target: Target) -> Sight:
-    """Run it. One that cannot be run, or in which the harness fails, breaks nothing that is looked for."""
+    """Run it. One that cannot be run, or in which the harness fails in another way, breaks nothing that is looked
+    for."""
     sight = _look_at(candidate.text, file, seed, target)
     if sight.breaks and candidate.idle is not None and not sight.idle <= candidate.idle:
         return replace(
@@ -93,16 +102,21 @@ def look(candidate: Candidate, file: str, seed: int, target: Target) -> Sight:
 def _look_at(text: str, file: str, seed: int, target: Target) -> Sight:
     try:
         scenario = parse(text, file)
-        result = run(scenario, seed)
-    except (ScenarioError, HarnessError) as error:
+        seen = attempt(scenario, seed)
+    except ScenarioError as error:
         return Sight(breaks=False, why=str(error))
-    why = next((one.why for one in result.checks if (one.check, one.of) == target), "")
-    history = result.history
+    if isinstance(seen, Result):
+        why = next((one.why for one in seen.checks if (one.check, one.of) == target), "")
+    elif target not in targets(seen):
+        return Sight(breaks=False, why=str(seen))
+    else:
+        why = str(seen)
+    history = seen.history
     return Sight(
-        breaks=target in targets(result),
+        breaks=target in targets(seen),
         why=why,
-        trace_hash=result.trace_hash,
-        events=result.events,
+        trace_hash=seen.trace_hash,
+        events=seen.events,
         idle=frozenset(step.id for step in scenario.script if not history.touched.get(step.id)),
         started={step: spans[0].start for step, spans in history.active.items()},
         before={step: tuple(_before(history, spans[0].start)) for step, spans in history.active.items()},

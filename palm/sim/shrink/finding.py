@@ -14,7 +14,7 @@ from palm.sim.shrink.candidates import Runs, Target, targets
 from palm.sim.shrink.found import write_found
 from palm.sim.shrink.nearest import Nearest, nearest
 from palm.sim.shrink.search import Shrunk, shrink
-from palm.sim.simulation import Result, run
+from palm.sim.simulation import Result, RunFailed, attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +22,16 @@ class Finding:
     target: Target
     shrunk: Shrunk
     file: Path
-    result: Result
+    result: Result | RunFailed
     """Of the found file, replayed."""
     nearest: Nearest | None
 
 
 def find(
-    path: Path, broken: Result, *, jobs: int, seconds: float, say: Callable[[str], None] = lambda line: None
+    path: Path, broken: Result | RunFailed, *, jobs: int, seconds: float, say: Callable[[str], None] = lambda line: None
 ) -> Finding:
-    """Shrink a broken run of the file by the first of its checks that is broken, and write what is left.
+    """Shrink a run of the file by the first of its checks that is broken, or by what the harness failed of, and write
+    what is left.
 
     Raises HarnessError when the run does not come again, here or from the file that was written.
     """
@@ -44,7 +45,7 @@ def find(
         raise HarnessError(f"{target} of seed {seed} does not break again: `palm simulate --guard` finds out why")
     near = nearest(shrunk.text, shrunk.neighbours(), str(path), seed, target)
     file = write_found(shrunk.text, path, seed, target, shrunk.sight.why, shrunk.sight.trace_hash)
-    again = run(load(file), seed)
+    again = attempt(load(file), seed)
     if target not in targets(again) or again.trace_hash != shrunk.sight.trace_hash:
         raise HarnessError(f"{file} does not replay the run that it was written for")
     return Finding(target=target, shrunk=shrunk, file=file, result=again, nearest=near)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
-from palm.errors import HarnessError, ScenarioError
+from palm.errors import ScenarioError
 from palm.sim.history import Entry
 from palm.sim.scenario.scenario import parse
 from palm.sim.scenario.units import show_duration
 from palm.sim.shrink.candidates import Target, targets
-from palm.sim.simulation import Result, run
+from palm.sim.simulation import Result, RunFailed, attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +35,15 @@ def nearest(text: str, neighbours: Iterable[tuple[str, str]], file: str, seed: i
     found: list[Nearest] = []
     for what, neighbour in neighbours:
         passing = _run(neighbour, file, seed)
-        if failing is not None and passing is not None and target not in targets(passing):
+        if failing is not None and isinstance(passing, Result) and target not in targets(passing):
             found.append(_compare(what, failing.history.entries, passing.history.entries))
     return max(found, key=lambda one: one.same, default=None)
 
 
-def _run(text: str, file: str, seed: int) -> Result | None:
+def _run(text: str, file: str, seed: int) -> Result | RunFailed | None:
     try:
-        return run(parse(text, file), seed)
-    except (ScenarioError, HarnessError):
+        return attempt(parse(text, file), seed)
+    except ScenarioError:
         return None
 
 

@@ -59,7 +59,7 @@ def impossible(scenario: Scenario) -> list[str]:
     return [
         f"step {step.id}: {step.do}: {why}"
         for step in scenario.script
-        if (why := _why_not(step, scenario)) is not None
+        if (why := _why_not(step)) is not None
     ]
 
 
@@ -74,14 +74,14 @@ def notes(scenario: Scenario) -> list[str]:
     return said
 
 
-def _why_not(step: Step, scenario: Scenario) -> str | None:
+def _why_not(step: Step) -> str | None:
     action = step.action
     if not isinstance(action, MADE):
         return "nothing here makes it yet; run the file with --world sim, or take the step out"
     if isinstance(action, actions.Crash) and action.memory != "lost":
-        return "a process that is killed keeps no memory; say `memory: lost`, or run the file with --world sim"
-    if isinstance(action, actions.DiskFull) and action.who != "registry":
-        return "the disk of a machine is not filled; say `who: registry`, or run the file with --world sim"
+        return (
+            "a process that is killed keeps no memory; `freeze` stops one that does, or run the file with --world sim"
+        )
     return None
 
 

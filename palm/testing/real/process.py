@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Coroutine
 
@@ -24,7 +25,6 @@ from palm.core.message import Peer
 from palm.errors import NameTaken, PalmError, RegistryError, ScenarioError, StartFailed
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.registry import EtcdRegistry
-from palm.net.storage import LmdbStorage
 from palm.net.transport import TransportSettings, ZmqTransport
 from palm.net.world import NetWorld
 from palm.ports.registry import Change, Kind
@@ -47,11 +47,12 @@ from palm.sim.scenario import actions
 from palm.sim.scenario.actions import OnLink
 from palm.sim.scenario.load import Job
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.simulation import client_of, options_of
+from palm.sim.simulation import client_of
 from palm.sim.store_load import StoreLoad
 from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import HostClock, RealClock
+from palm.testing.real.disk import CountedDisk
 from palm.testing.real.host import Pace, RealHost
 from palm.testing.real.outbox import FLUSH_S, Outbox, read, row_of, written
 from palm.testing.real.points import Points
@@ -62,6 +63,8 @@ from palm.testing.real.tokens import take
 
 SWITCH_INTERVAL_S = 1e-4
 _PR_SET_PDEATHSIG = 1
+DISK = "a commit refused"
+"""No step has such a name: a disk does not know which one has filled it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,9 +214,9 @@ class Process:
         """What is done to this process, other than by rules and signals."""
         match action:
             case actions.Reset() if self.proxies is not None:
-                self._touch(step, self.proxies.reset(action.link))
+                self.touch(step, self.proxies.reset(action.link))
             case actions.DropWatch() if self.proxies is not None:
-                self._touch(step, self.proxies.drop_watches())
+                self.touch(step, self.proxies.drop_watches())
             case actions.LagWatch() if self.proxies is not None:
                 self._lagged[step] = self.proxies.late_bytes
                 self.proxies.lag_watches(action.by_ns / 1e9)
@@ -221,10 +224,10 @@ class Process:
                 self.pace.slow(step, action.by)
             case actions.Drift() if self.host_clock is not None:
                 self.host_clock.drift(action.ppm)
-                self._touch(step, 1)
+                self.touch(step, 1)
             case actions.JumpClock() if self.host_clock is not None:
                 self.host_clock.wall_offset += action.by_ns
-                self._touch(step, 1)
+                self.touch(step, 1)
             case _:
                 raise AssertionError(f"the director does not give {action} to processes")
 
@@ -238,7 +241,7 @@ class Process:
             case actions.Drift() if self.host_clock is not None:
                 self.host_clock.drift(0)
 
-    def _touch(self, step: str, count: int) -> None:
+    def touch(self, step: str, count: int) -> None:
         self.touched[step] = self.touched.get(step, 0) + count
 
     def _note_lag(self, step: str, before: int) -> None:
@@ -298,7 +301,7 @@ class ServerProcess:
         self._block = process.scenario.world.servers[orders.server]
         run = self._block.run
         self._make = class_of(*orders.upgraded) if orders.upgraded else class_of(str(run.file), run.class_name)
-        self._storage: LmdbStorage | None = None
+        self._storage: CountedDisk | None = None
         self._serving: Serving | None = None
         self._leaves: asyncio.Task[None] | None = None
 
@@ -314,10 +317,11 @@ class ServerProcess:
         traits = traits_of(server)
         lease = process.scenario.world.registry.lease
         listed = block.served or listed_by_default(server)
-        options: dict[str, Any] = {**options_of(orders.server, block)}
+        options: dict[str, Any] = {**block.options}
         self._have_points()
         if block.memory == "durable":
-            self._storage = LmdbStorage(os.path.join(orders.folder, f"disk-{orders.name}"), orders.server)
+            base = os.path.join(orders.folder, f"disk-{orders.name}")
+            self._storage = CountedDisk(base, orders.server, partial(process.touch, DISK, 1))
         host = process.host(Peer(orders.peers[0]), port=0 if block.port is None else block.port + orders.index)
         inside = Inside(self._nested)
         serving = self._serving = Serving(
@@ -411,6 +415,7 @@ def class_of(file: str, class_name: str) -> Callable[[], object]:
     assert spec is not None and spec.loader is not None, "the loader has found the file"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))  # as when it is run: what it imports may stand beside it
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is shown as one error

@@ -39,9 +39,10 @@ from palm.sim.stage import Done
 from palm.testing.real.able import needs
 from palm.testing.real.channel import Channel
 from palm.testing.real.clock import RealClock
+from palm.testing.real.disk import fill
 from palm.testing.real.etcd import RealEtcd, local_etcd
 from palm.testing.real.outbox import entry_of, operation_of
-from palm.testing.real.process import Orders, Start, clients_at, registration_of
+from palm.testing.real.process import DISK, Orders, Start, clients_at, registration_of
 from palm.testing.real.tokens import Tokens
 from palm.wire.record import instances_prefix
 
@@ -62,6 +63,7 @@ class Place:
     place: str
     upgraded: tuple[str, str] | None = None
     """The file and class that its next lives run, where they are not those of the scenario any more."""
+    disk_is_full: bool = False
     life: Life | None = None
     lives: int = 0
 
@@ -284,6 +286,8 @@ class RealStage:
         if self._has_newcomers and not self._waiting:
             self._waiting.append(self._start_process())
         instance.life = life
+        if instance.disk_is_full:
+            fill(life.process.pid, True)
         self._note(EntryKind.STARTED, life)
         self._begin(life)
 
@@ -364,9 +368,11 @@ class RealStage:
                 ended: list[Peer] = []
                 self._soon(self._expire({one.life.peer for one in who if one.life is not None}, ended))
                 return Done(touched=lambda: len(ended))
-            case actions.DiskFull(for_ns=for_ns):
+            case actions.DiskFull(who=TheRegistry(), for_ns=for_ns):
                 self._soon(etcd.refuse_writes())
                 return Done(touched=touched, undo=lambda: self._later(etcd.take_writes()), for_ns=for_ns)
+            case actions.DiskFull(for_ns=for_ns):
+                return self._fill_disks(who, for_ns)
             case actions.Reset() | actions.DropWatch():
                 self._tell(self._lives.values(), begin=step)
                 return Done(touched=lambda: self._touched.get(step, 0))
@@ -410,6 +416,20 @@ class RealStage:
             self._tell(told if not isinstance(self._action(step), actions.LagWatch) else self._lives.values(), end=step)
 
         return Done(touched=lambda: self._touched.get(step, 0), undo=undo, for_ns=for_ns)
+
+    def _fill_disks(self, who: Sequence[Place], for_ns: int) -> Done:
+        before = self._touched.get(DISK, 0)
+
+        def fill_all(full: bool) -> None:
+            for place in who:
+                place.disk_is_full = full
+                if place.life is not None and place.life.is_up:
+                    fill(place.life.process.pid, full)
+
+        fill_all(True)
+        return Done(
+            touched=lambda: self._touched.get(DISK, 0) - before, undo=partial(fill_all, False), for_ns=for_ns
+        )
 
     def _action(self, step: str) -> actions.Action:
         return next(one.action for one in self._scenario.script if one.id == step)

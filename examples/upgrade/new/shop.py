@@ -1,0 +1,31 @@
+"""The second version of a shop: orders may have a note."""
+
+from order_pb2 import Order
+
+from palm import RegisteredServer, run_server
+
+CENTS = 250
+LONGEST_NOTE = 200
+
+
+class Shop(RegisteredServer):
+    def price(self, order: Order) -> Order:
+        self.mark("new")
+        if len(order.note) > LONGEST_NOTE:
+            raise ValueError(f"a note of {len(order.note)} characters is too long: {LONGEST_NOTE} at most")
+        order.cents = order.count * CENTS
+        return order
+
+
+class Desk(RegisteredServer):
+    """Where orders come from and go to: `12` is an order for item 12, with a note."""
+
+    def take(self, number: str) -> Order:
+        return Order(item=f"item-{number}", count=1 + int(number) % 7, note=f"note {number}")
+
+    def tell(self, order: Order) -> str:
+        return f"{order.count} x {order.item}: {order.cents} cents, {order.note or 'no note'}"
+
+
+if __name__ == "__main__":
+    run_server(Shop, "shop", ["price"])
