@@ -175,9 +175,8 @@ class RealStage:
             step.id: Tokens() for step in scenario.script if isinstance(step.action, actions.Point | actions.Unsure)
         }
         self._waiting: list[Started] = []
-        self._has_newcomers = any(
-            isinstance(step.action, actions.Restart | actions.Upgrade | actions.Scale) for step in scenario.script
-        )
+        begin_lives = actions.Restart | actions.Upgrade | actions.Scale
+        self._newcomers = sum(isinstance(step.action, begin_lives) for step in scenario.script)
         self._tasks: set[asyncio.Task[None]] = set()
         self._happening: asyncio.Task[None] | None = None
         self._registered: dict[str, set[str]] = {}
@@ -194,7 +193,7 @@ class RealStage:
             await asyncio.to_thread(self._etcd.up)
         for place in [*self.clients, *(one for group in self.instances.values() for one in group)]:
             place.life = self._have_live(place)
-        for _ in range(SPARE if self._has_newcomers else 0):
+        for _ in range(min(SPARE, self._newcomers)):
             self._waiting.append(self._start_process())
         await self._etcd.ready()
         ready = asyncio.gather(*(life.ready.wait() for life in self._lives.values()))
@@ -283,8 +282,6 @@ class RealStage:
 
     def start(self, instance: Place) -> None:
         life = self._have_live(instance)
-        if self._has_newcomers and not self._waiting:
-            self._waiting.append(self._start_process())
         instance.life = life
         if instance.disk_is_full:
             fill(life.process.pid, True)
@@ -299,12 +296,14 @@ class RealStage:
             if self._scenario.world.servers[instance.server].memory == "durable":
                 life.process.wait()  # its disk is the next life's once it is gone
             self._note(EntryKind.CRASHED, life)
+            self._have_one_wait()
 
     def drain(self, instance: Place) -> None:
         life = instance.life
         if life is not None and life.is_up and not life.leaves:
             life.leaves = True
             life.say(drain=True)
+            self._have_one_wait()
 
     def freeze(self, instance: Place) -> Callable[[], None]:
         life = instance.life
@@ -451,6 +450,7 @@ class RealStage:
             place.life.then = partial(self.start, place)
             place.life.leaves = True
             place.life.say(drain=True)
+            self._have_one_wait()
 
     def _scale_to(self, server: str, size: int) -> int:
         """How many were started or stopped."""
@@ -538,6 +538,11 @@ class RealStage:
             )
         ours.setblocking(False)
         return Started(process, ours, path)
+
+    def _have_one_wait(self) -> None:
+        """Somebody is gone, and may return: not at that moment, but now is when a start disturbs nobody who counts."""
+        if self._newcomers and not self._waiting:
+            self._waiting.append(self._start_process())
 
     def _have_live(self, place: Place) -> Life:
         """One that waits, or else a new one, is told what it is. It begins when it is told to."""
