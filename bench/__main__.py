@@ -10,7 +10,7 @@ from importlib import import_module
 NAMES = (
     *("echo", "stream", "chain", "butterfly", "dispatch", "loss"),
     *("large", "startup", "memory", "butterfly_memory"),
-    *("sim", "sim_nodes", "sim_rate", "sim_seeds", "sim_memory"),
+    *("sim", "sim_nodes", "sim_rate", "sim_seeds", "sim_memory", "predict"),
 )
 """One module of that name each, with `measure`."""
 

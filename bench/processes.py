@@ -65,9 +65,11 @@ class Fleet:
         process = self.start("-m", "palm", "registry", "--port", str(port))
         return _first_line(process).split(" (")[0].rpartition(" ")[2]
 
-    def server(self, name: str, etcd: str, target: str = "bench.servers:Bench") -> subprocess.Popen[str]:
+    def server(
+        self, name: str, etcd: str, target: str = "bench.servers:Bench", *options: str
+    ) -> subprocess.Popen[str]:
         """`palm run` of a workload's server, starting: who calls it waits for it."""
-        return self.start("-m", "palm", "run", target, "--name", name, "--etcd", etcd)
+        return self.start("-m", "palm", "run", target, "--name", name, "--etcd", etcd, *options)
 
     def child(self, target: str, **arguments: Any) -> subprocess.Popen[str]:
         """`module:function` of ours, running."""

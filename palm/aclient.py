@@ -52,12 +52,22 @@ class AsyncClient:
         cert: str = "",
         key: str = "",
         dead_letters: str | None = None,
+        record: str | None = None,
         world: World | None = None,
     ) -> None:
         self._session = Session(
             world
             or open_world(
-                etcd, namespace, name, timeout=timeout, user=user, password=password, ca=ca, cert=cert, key=key
+                etcd,
+                namespace,
+                name,
+                timeout=timeout,
+                user=user,
+                password=password,
+                ca=ca,
+                cert=cert,
+                key=key,
+                record=record,
             ),
             timeout=timeout,
             ready_timeout=ready_timeout,

@@ -31,7 +31,8 @@ class Client:
     variable PALM_ETCD, then 127.0.0.1:2379. `namespace` is the cluster. `timeout` (seconds) is the default for all that
     waits; `ready_timeout` is how long the servers of a route may take to appear, where that is to be shorter.
     `dead_letters` is the folder in which dead letters are kept for `palm dlq` (default: PALM_DLQ, then palm in the
-    user's state directory; "" keeps none). It connects at the first use. Safe to use from several threads; each job
+    user's state directory; "" keeps none). `record` is a file that a recording for `palm calibrate` is appended to
+    (default: PALM_RECORD; "" makes none). It connects at the first use. Safe to use from several threads; each job
     belongs to one.
     """
 
@@ -52,12 +53,22 @@ class Client:
         cert: str = "",
         key: str = "",
         dead_letters: str | None = None,
+        record: str | None = None,
         world: World | None = None,
     ) -> None:
         self._session = Session(
             world
             or open_world(
-                etcd, namespace, name, timeout=timeout, user=user, password=password, ca=ca, cert=cert, key=key
+                etcd,
+                namespace,
+                name,
+                timeout=timeout,
+                user=user,
+                password=password,
+                ca=ca,
+                cert=cert,
+                key=key,
+                record=record,
             ),
             timeout=timeout,
             ready_timeout=ready_timeout,

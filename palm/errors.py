@@ -209,5 +209,9 @@ class ScenarioError(PalmError):
     """A scenario file that cannot be run; names file, line, key and what was expected."""
 
 
+class BadRecord(PalmError):
+    """A file that is no recording of a run, or holds too little; names file, line and what was expected."""
+
+
 class HarnessError(PalmError):
     """The simulator itself failed: verdict 3, never a finding about the code under test."""

@@ -56,13 +56,16 @@ def open_world(
     ca: str = "",
     cert: str = "",
     key: str = "",
+    record: str | None = None,
 ) -> World:
-    """The real world. Imported late: a simulated client needs neither ZeroMQ nor gRPC."""
+    """The real world. Imported late: a simulated client needs neither ZeroMQ nor gRPC. `record`: the file of a
+    recording; None: that of PALM_RECORD, where it is set."""
     import logging
 
     from palm.net.etcd.settings import EtcdSettings
     from palm.net.world import NetWorld
 
+    record = os.environ.get("PALM_RECORD", "") if record is None else record
     settings = EtcdSettings(
         endpoints=endpoints_of(etcd),
         user=user,
@@ -77,6 +80,7 @@ def open_world(
         cluster=check_name("namespace", namespace),
         name=check_name("client", name),
         log=logging.getLogger("palm.client").info,
+        record=record,
     )
 
 

@@ -49,6 +49,7 @@ def open_client(args: argparse.Namespace, *, timeout: float | None = None, wait:
         cert=args.cert,
         key=args.key,
         dead_letters=getattr(args, "dlq", "") or None,
+        record=getattr(args, "record", "") or None,
     )
 
 

@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="a message that fails ends the job, is named on stderr, or is only counted (default: %(default)s)",
     )
     parser.add_argument("--timeout", type=seconds, default=None, metavar="S", help="for each next result")
+    parser.add_argument("--record", default="", metavar="FILE", help="append what it does, for `palm calibrate`")
     add_wait_option(parser)
     add_client_options(parser)
     parser.set_defaults(run=run)

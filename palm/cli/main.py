@@ -10,7 +10,10 @@ from typing import NoReturn, Sequence
 
 from palm.gateway.children import obey_parent
 
-VERBS = ("run", "call", "job", "store", "ps", "drain", "dlq", "simulate", "scenario", "demo", "registry")
+VERBS = (
+    *("run", "call", "job", "store", "ps", "drain", "dlq", "demo", "registry"),
+    *("simulate", "scenario", "calibrate", "plan"),
+)
 """One module in `palm.cli` for each, with `add_parser` and `run`."""
 
 

@@ -61,6 +61,9 @@ def _add_serving_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain", type=seconds, default=30.0, metavar="S", help="how long to drain (default: %(default)g s)"
     )
+    parser.add_argument(
+        "--record", default="", metavar="FILE", help="append what it does to this file, for `palm calibrate`"
+    )
     add_registry_options(parser)
     add_log_options(parser)
 
@@ -97,6 +100,7 @@ def run_announced(announced: Announced, args: argparse.Namespace) -> int:
             cert=args.cert,
             key=args.key,
             drain_s=args.drain,
+            record=args.record,
         )
         if args.workers > 1:
             parallel = getattr(announced.server, "kind", "") in PARALLEL

@@ -26,15 +26,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("scenario", nargs="+", help="the scenario's YAML file; several are run one after another")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seed", type=_seed, metavar="N", help="the seed (default: the file's first pinned one)")
-    which.add_argument("--seeds", type=_seeds, metavar="A..B", help="every seed from A up to and including B")
+    which.add_argument("--seeds", type=seeds_option, metavar="A..B", help="every seed from A up to and including B")
     parser.add_argument("--base", metavar="COMMIT", help="make other seeds of these numbers, from a commit's id")
-    parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes for several runs (default: one a core)")
+    parser.add_argument("--jobs", type=jobs_option, metavar="N", help="processes for many runs (default: one a core)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a run that is broken")
     parser.add_argument(
         "--score", action="store_true", help="run planted bugs of PALM against the scenarios of this directory"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object for each seed, on a line of its own")
-    parser.add_argument("--trace", metavar="FILE", help="write every frame of the run as lines of JSON")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write every frame as a line of JSON; --world real: a recording to calibrate by"
+    )
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
     parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
     parser.add_argument("--world", choices=["sim", "real"], default="sim", help="real: processes, ZeroMQ and an etcd")
@@ -169,7 +171,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _jobs(text: str) -> int:
+def jobs_option(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:5]) <= JOBS_MAX:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a number of processes from 1 to {JOBS_MAX}")
     return int(text)
@@ -189,7 +191,7 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _seeds(text: str) -> range:
+def seeds_option(text: str) -> range:
     first, dots, last = text.partition("..")
     if not dots:
         raise argparse.ArgumentTypeError(f"{text!r:.100} is not a range of seeds, such as 1..200")

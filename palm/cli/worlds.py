@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from palm.testing.real.etcd import RealEtcd
     from palm.testing.real.run import RealResult
 
-SIMULATOR_ONLY = ("trace", "html", "guard", "shrink")
+SIMULATOR_ONLY = ("html", "guard", "shrink")
 
 
 def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], tasks: Sequence[Task]) -> int:
@@ -28,13 +28,20 @@ def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], ta
     for option in SIMULATOR_ONLY:
         if getattr(args, option):
             raise ScenarioError(f"--{option} shows what only the simulator sees: leave it out, or run --world sim")
+    if args.trace and (args.compare or len(tasks) > 1):
+        raise ScenarioError("--trace records one real run: leave out --compare, and name one file and one seed")
+    if args.trace:
+        with open(args.trace, "wb"):
+            pass  # a run begins with an empty file, as processes append to it
     codes = []
     for task in tasks:
         scenario = scenarios[task.path]
         if args.compare:
             codes.append(_compare(args, scenario, task))
         else:
-            result = run_real(scenario, task.path, task.seed, scale=args.scale, make_etcd=_maker(args))
+            result = run_real(
+                scenario, task.path, task.seed, scale=args.scale, make_etcd=_maker(args), record=args.trace or ""
+            )
             if args.json:
                 print(json.dumps(_as_json(result)), flush=True)
             else:

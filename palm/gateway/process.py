@@ -20,6 +20,7 @@ from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetHost
 from palm.net.peer import new_peer
+from palm.net.recording import RecordedSteps, Tape
 from palm.net.world import NetWorld
 from palm.ports.storage import Storage
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
@@ -52,6 +53,8 @@ class ServerOptions:
     cert: str = ""
     key: str = ""
     drain_s: float = 30.0
+    record: str = ""
+    """The file that a recording of its work is appended to, for `palm calibrate`."""
 
     def etcd_settings(self) -> EtcdSettings:
         return EtcdSettings(
@@ -106,7 +109,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         lambda name: NetWorld(settings, cluster=options.namespace, name=f"{options.name}-{name}", log=log.info)
     )
     storage = _storage(options)
-    host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings))
+    tape = Tape(options.record, server=options.name) if options.record else None
+    host = NetHost(socket.gethostname(), transport, EtcdRegistry(settings), tape)
     serving = Serving(
         host,
         options.name,
@@ -122,6 +126,7 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
             drain_s=options.drain_s,
             pid=os.getpid(),
         ),
+        instrument=None if tape is None else RecordedSteps(tape),
         log=log.info,
         warn=log.warning,
         storage=storage,
@@ -131,6 +136,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         inside=inside,
     )
     bind(server, inside)
+    if tape is not None:
+        tape.start()
     try:
         address = await serving.start()
         say(
@@ -148,6 +155,8 @@ async def _serve(make: Callable[[], object], options: ServerOptions) -> int:
         return 0 if drained else 3
     finally:
         await serving.aclose()
+        if tape is not None:
+            tape.close()
         if embedded is not None:
             await embedded()
 

@@ -13,6 +13,7 @@ from secrets import randbits
 from typing import Any, Callable, Coroutine
 
 from palm.net.executor import ThreadExecutor
+from palm.net.recording import RecordedExecutor, RecordedTransport, Tape
 from palm.ports.host import Executor, Gate, Task, Timer
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
@@ -21,10 +22,12 @@ from palm.ports.transport import Transport
 class NetHost:
     cancelled: type[BaseException] = asyncio.CancelledError
 
-    def __init__(self, name: str, transport: Transport, registry: Registry) -> None:
-        """To be made on the thread of a running event loop, which it then belongs to."""
+    def __init__(self, name: str, transport: Transport, registry: Registry, tape: Tape | None = None) -> None:
+        """To be made on the thread of a running event loop, which it then belongs to. `tape`: what is to be recorded
+        there."""
         self.name = name
-        self.transport = transport
+        self.transport = transport if tape is None else RecordedTransport(transport, tape)
+        self._tape = tape
         self.registry = registry
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Set when a coroutine or a callback of PALM's own raised: a bug, after which this host is not to be
@@ -65,7 +68,10 @@ class NetHost:
         return NetGate()
 
     def executor(self, name: str) -> Executor:
-        return ThreadExecutor(self._loop, name)
+        return self._recorded(ThreadExecutor(self._loop, name))
+
+    def _recorded(self, executor: Executor) -> Executor:
+        return executor if self._tape is None else RecordedExecutor(executor, self._tape)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -15,6 +15,7 @@ from palm.net.allocator import keep_large_blocks
 from palm.net.etcd.settings import EtcdSettings
 from palm.net.host import NetGate, NetHost
 from palm.net.peer import new_peer
+from palm.net.recording import RecordedSteps, Tape
 from palm.net.shared_loop import SharedLoop, Turn
 from palm.ports.host import Gate
 from palm.runtime.engine import ClientEngine
@@ -29,8 +30,12 @@ GATHER_S = 0.0005
 
 
 class NetWorld:
-    def __init__(self, etcd: EtcdSettings, *, cluster: str, name: str, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, etcd: EtcdSettings, *, cluster: str, name: str, log: Callable[[str], None], record: str = ""
+    ) -> None:
+        """`record`: the file that a recording is appended to."""
         self.name = name
+        self._tape = Tape(record) if record else None
         self._etcd = etcd
         self._cluster = cluster
         self._log = log
@@ -74,12 +79,18 @@ class NetWorld:
             self._stopping = stopping
             if self._stopped:
                 stopping.set()
-        host = NetHost(socket.gethostname(), ZmqTransport(new_peer()), EtcdRegistry(self._etcd))
-        engine = ClientEngine(host, cluster=self._cluster, name=self.name, log=self._log)
+        tape = self._tape
+        host = NetHost(socket.gethostname(), ZmqTransport(new_peer()), EtcdRegistry(self._etcd), tape)
+        steps = None if tape is None else RecordedSteps(tape)
+        engine = ClientEngine(host, cluster=self._cluster, name=self.name, log=self._log, instrument=steps)
+        if tape is not None:
+            tape.start()
         try:
             await engine.start()
         except PalmError as error:
             await engine.aclose(0.0)
+            if tape is not None:
+                tape.close()
             ready(None, error)
             return
         ready(engine, None)
@@ -89,6 +100,8 @@ class NetWorld:
             bug = host.failed.result()
             logging.getLogger("palm.client").error("the client stops after an error of PALM's own", exc_info=bug)
         await engine.aclose()
+        if tape is not None:
+            tape.close()
 
     def submit(self, callback: Callable[[], None]) -> None:
         shared = self._own()

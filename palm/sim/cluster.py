@@ -27,6 +27,7 @@ from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
 from palm.sim.observed import ObservedEtcd
+from palm.sim.processor import FREE, Costs
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
 from palm.sim.registry_server import RegistryServer
 from palm.sim.still import Still
@@ -74,6 +75,7 @@ class ServerSpec:
     places: Sequence[str]
     functions: Sequence[str] = ()
     service: Distribution = ZERO
+    costs: Costs = FREE
     options: Mapping[str, int] = field(default_factory=dict)
     durable: bool = False
     """Its stores are on disks, which outlive crashes."""
@@ -155,7 +157,9 @@ class Cluster:
             return
         spec = self._specs[instance.server]
         listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
-        host = self.world.host(instance.name, place=instance.place, service=spec.service, listen=listen)
+        host = self.world.host(
+            instance.name, place=instance.place, service=spec.service, listen=listen, costs=spec.costs
+        )
         try:
             server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
         except StartFailed as error:
@@ -310,12 +314,18 @@ class Cluster:
 
         return SimWorld(self, name, within.place, within)
 
-    def client_host(self, name: str, place: str) -> Host:
-        return self.world.host(name, place=place)
+    def client_host(self, name: str, place: str, costs: Costs = FREE) -> Host:
+        return self.world.host(name, place=place, costs=costs)
 
-    def client(self, name: str, place: str, ready: Callable[[ClientEngine, ClientInstrument], None]) -> None:
+    def client(
+        self,
+        name: str,
+        place: str,
+        ready: Callable[[ClientEngine, ClientInstrument], None],
+        costs: Costs = FREE,
+    ) -> None:
         """Start a client process; `ready` gets its engine once it is registered, however long that takes."""
-        host = self.client_host(name, place)
+        host = self.client_host(name, place, costs)
         instrument = ClientInstrument(self.recorder)
         engine = self.engines[name] = ClientEngine(
             host, cluster=self.namespace, name="client", ttl_s=self._ttl_s, renew=self._renew, instrument=instrument
@@ -327,7 +337,7 @@ class Cluster:
             except RegistryError:
                 self.world.kernel.call_soon(host.crash)
                 again = self.world.kernel.now + START_AGAIN
-                self.world.kernel.call_at(again, lambda: self.client(name, place, ready))
+                self.world.kernel.call_at(again, lambda: self.client(name, place, ready, costs))
                 return
             ready(engine, instrument)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOOK_NS = 1_000_000
 _BUSY_DRAW = 1 << 62  # set in an ordinal: a draw of its own, which leaves the service times as they are
+_COST_DRAW = 1 << 61
 
 
 class UserSurroundings:
@@ -216,8 +217,9 @@ class SimExecutor:
                 outcomes.append(batch.run(item))
                 if not host.alive:
                     return  # it died under its user code, which may have swallowed that
-                service = self._draw()
-                if service > 0 and was_run(outcomes[-1]):
+                service, computed = self._draw(), self._draw_computed()
+                if (service > 0 or computed > 0) and was_run(outcomes[-1]):
+                    host.compute(computed)
                     host.pause(service)
                     if len(batch.items) > 1:
                         host.call_soon(partial(batch.done, outcomes))
@@ -247,7 +249,9 @@ class SimExecutor:
         try:
             outcome = run(item)
             if host.alive:
-                host.pause(self._draw())
+                service = self._draw()
+                host.compute(self._draw_computed())
+                host.pause(service)
         except GreenletExit:
             return
         finally:
@@ -257,16 +261,35 @@ class SimExecutor:
         host.call_soon(partial(done, index, outcome))
 
     def _ready(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
-        service = self._draw()
-        if service > 0 and not (task.done() and not was_run(task.result())):
-            self._host.call_at(self._host.now() + service, partial(self._hand_over, index, done, task))
+        service, computed = self._draw(), self._draw_computed()
+        over = partial(self._hand_over, index, done, task)
+        if task.done() and not was_run(task.result()):
+            over()
+            return
+        processor = self._host.processor
+        if computed > 0 and processor is not None:
+            processor.compute(computed, lambda: self._after(service, over))
         else:
-            self._hand_over(index, done, task)
+            self._after(service, over)
+
+    def _after(self, service: int, over: Callable[[], None]) -> None:
+        if service > 0:
+            self._host.call_at(self._host.now() + service, over)
+        else:
+            over()
 
     def _hand_over(self, index: int, done: Callable[[int, Any], None], task: asyncio.Task[Any]) -> None:
         self._open -= 1
         outcome = None if task.cancelled() else task.result()  # `run` must not raise: if it did, that ends the run
         done(index, outcome)
+
+    def _draw_computed(self) -> int:
+        """What the same handling needs of the processor."""
+        processor = self._host.processor
+        if processor is None:
+            return 0
+        costs = processor.costs
+        return costs.handover + costs.handling.sample(self._key.unit(self._ordinal | _COST_DRAW))
 
     def _draw(self) -> int:
         self._ordinal += 1

@@ -22,6 +22,7 @@ from palm.sim.draws import ZERO, Distribution, Key
 from palm.sim.eventloop import SimEventLoop, event_loop
 from palm.sim.executor import SimExecutor, UserSurroundings
 from palm.sim.kernel import NANOSECONDS, Cancelled, Future, Kernel, Task, Timer
+from palm.sim.processor import Processor
 from palm.sim.registry import SimRegistry
 from palm.sim.stacks import GreenletExit, Stacks
 from palm.sim.still import EPOCH_NS
@@ -186,6 +187,7 @@ class Host:
         "life",
         "name",
         "place",
+        "processor",
         "registry",
         "stacks",
         "suspended",
@@ -206,6 +208,7 @@ class Host:
         service: Distribution = ZERO,
         settings: TransportSettings = TransportSettings(),
         listen: Address | None = None,
+        processor: Processor | None = None,
     ) -> None:
         self.kernel = kernel
         self.stacks = stacks
@@ -221,6 +224,8 @@ class Host:
         self.busy: Busy | None = None
         """What makes its user code slower than it is, at present."""
         self.clock = Clock(kernel, process.clock_offset, process.drift_ppm)
+        self.processor = processor
+        """What it computes on; None: nothing that it does takes processor time."""
         self.world_changed = fabric.changed
         self._service = service
         self._late: list[Callable[[], None]] = []
@@ -295,6 +300,8 @@ class Host:
         self.alive = False
         self.kernel.trace.record(self.label, self.place, "crash")
         self._late.clear()
+        if self.processor is not None:
+            self.processor.crash()
         self.transport.crash()
         self.registry.crash()
         for executor in self._executors:
@@ -315,6 +322,7 @@ class Host:
     def attach(self, part: Host) -> None:
         """`part`, with its own name, clock and links, is of the same process: it dies, freezes and thaws with this."""
         self._attached.append(part)
+        part.processor = self.processor
         if not self.alive:
             part.crash()
         elif self.frozen:
@@ -325,6 +333,8 @@ class Host:
         timers will fire late. Its clocks go on."""
         if self.alive and not self.frozen:
             self.frozen = True
+            if self.processor is not None:
+                self.processor.stop()
             self.kernel.trace.record(self.label, self.place, "freeze")
             self.world_changed()
             for part in self._attached:
@@ -338,6 +348,8 @@ class Host:
             late, self._late = self._late, []
             for callback in late:
                 self.kernel.call_soon(partial(self.perform, callback))
+            if self.processor is not None:
+                self.processor.go()
             self.world_changed()
             for part in self._attached:
                 part.thaw()
@@ -388,6 +400,13 @@ class Host:
                 )
             resume = partial(self.stacks.resume, self.stacks.current())
             self.call_at(self.now() + duration, partial(self.call_next, resume))
+            self.park()
+
+    def compute(self, duration: int) -> None:
+        """Keep the processor for that long on the current stack of user code, and wait for it as long as others have
+        it."""
+        if duration > 0 and self.processor is not None:
+            self.processor.compute(duration, self.parking())
             self.park()
 
     def parking(self) -> Callable[[], None]:

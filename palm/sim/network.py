@@ -256,6 +256,8 @@ class Network:
         self.kernel = kernel
         self.observer: Observer | None = None
         self.version = 0
+        self.loopback = Link(LOOPBACK)
+        """Between two processes of one host. Say it before anything runs."""
         self._zones: dict[str, str] = {}
         self._links: list[tuple[Ends, Link]] = []
         self._rules: dict[str, Rule] = {}
@@ -362,7 +364,7 @@ class Network:
 
     def link_between(self, src: str, dst: str) -> Link:
         if src == dst:
-            return Link(LOOPBACK)
+            return self.loopback
         for ends, link in reversed(self._links):
             if self.meant(ends, src, dst):
                 return link

@@ -28,6 +28,7 @@ from palm.sim.loads import Load
 from palm.sim.recorder import ClientInstrument
 from palm.sim.scenario.expectations import Converged
 from palm.sim.scenario.load import Job
+from palm.sim.scenario.names import LOCAL
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.server_files import load_class
 from palm.sim.sim_stage import SimStage
@@ -159,8 +160,13 @@ class _Run:
         network = self._cluster.world.network
         for name, host in self._scenario.world.hosts.items():
             network.add_host(name, host.zone or "")
+            if host.cores is not None:
+                self._cluster.world.machine(name, host.cores)
         for link in self._scenario.links:
-            network.link(link.between, link.link())
+            if link.between == LOCAL:
+                network.loopback = link.link()
+            else:
+                network.link(link.between, link.link())
 
     def _build_servers(self) -> None:
         for name, block in self._scenario.world.servers.items():
@@ -174,6 +180,7 @@ class _Run:
                         places=block.places,
                         functions=block.served or (),
                         service=block.service,
+                        costs=block.cpu,
                         options=block.options,
                         durable=block.memory == "durable",
                         port=block.port,
@@ -201,7 +208,7 @@ class _Run:
         for load in self._loads:
             clients.setdefault(client_of(load.job, load.name), []).append(load)
         for (name, place, start_ns), loads in clients.items():
-            start = partial(self._cluster.client, name, place, _starter(loads))
+            start = partial(self._cluster.client, name, place, _starter(loads), loads[0].job.cpu)
             if start_ns:
                 self._kernel.call_at(start_ns, start)
             else:

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Generator, Iterable
+from typing import Callable, Generator, Iterable, TypeVar
 
 from palm.errors import HarnessError, ScenarioError
 from palm.sim.chaos import with_chaos
@@ -23,6 +23,9 @@ from palm.sim.coverage import Pair, pairs_of
 from palm.sim.history import History
 from palm.sim.scenario.scenario import Scenario, load
 from palm.sim.simulation import Result, run
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 HARNESS_FAILED = 3
 AHEAD = 2
@@ -93,14 +96,19 @@ def sweep(tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
 
     Raises HarnessError when a process of the sweep dies.
     """
+    yield from spread(run_task, tasks, jobs)
+
+
+def spread(function: Callable[[T], R], tasks: Iterable[T], jobs: int) -> Generator[R, None, None]:
+    """`function` of each task, in their order, in that many processes; as `sweep` does it. A function of a module."""
     if jobs <= 1:
-        yield from map(run_task, tasks)
+        yield from map(function, tasks)
         return
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
-        waiting: deque[Future[Outcome]] = deque()
+        waiting: deque[Future[R]] = deque()
         for task in tasks:
-            waiting.append(pool.submit(run_task, task))
+            waiting.append(pool.submit(function, task))
             if len(waiting) >= jobs * (AHEAD + 1):
                 yield waiting.popleft().result()
         while waiting:

@@ -11,7 +11,7 @@ tick of its own 100 ms clock.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -34,6 +34,8 @@ from palm.ports.transport import (
 from palm.sim.draws import Key
 from palm.sim.kernel import NANOSECONDS, Future
 from palm.sim.network import Ends, Network, Pipe
+from palm.sim.processor import Processor
+from palm.wire.codec import messages_in
 
 RETRY_NS = 100_000_000
 SILENCE_LOW_NS, SILENCE_HIGH_NS = 1_500_000_000, 2_000_000_000
@@ -62,6 +64,9 @@ class Process(Protocol):
     """The host, in the network's sense, that the process runs on."""
     life: int
     frozen: bool
+
+    @property
+    def processor(self) -> Processor | None: ...
 
     def call_soon(self, callback: Callable[[], None]) -> None: ...
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer: ...
@@ -367,6 +372,7 @@ class SimTransport:
         "_dials",
         "_fabric",
         "_flushing",
+        "_reading",
         "_inbox",
         "_incoming",
         "_listen",
@@ -401,6 +407,8 @@ class SimTransport:
         self._served: dict[Connection, None] = {}
         self._inbox: list[tuple[Arrival, Pipe[Frame] | None]] = []
         self._flushing = False
+        self._reading = False
+        """What came is being computed on: it goes to the node after that, and what comes meanwhile waits."""
         self._closed = False
 
     def start(self, sink: Sink) -> None:
@@ -467,6 +475,10 @@ class SimTransport:
         """Hand one frame to the network, by a link that is up."""
         self.counters.frames_sent += 1
         self.counters.bytes_sent += sum(map(len, frame))
+        processor = self.process.processor
+        if processor is not None and (cost := _cost(processor, frame)):
+            # It leaves at once, and what it cost delays what the process does next: so no order changes.
+            processor.compute(cost, lambda: None, own=True)
         pipe.send(frame, frame)
 
     async def aclose(self, linger_s: float = 0.0) -> None:
@@ -536,7 +548,7 @@ class SimTransport:
         if incoming is not None:
             self._incoming[peer] = incoming
         self._inbox.append((Arrived(peer, frames), pipe))
-        if not self._flushing and self._sink is not None:
+        if not self._flushing and not self._reading and self._sink is not None:
             self._flushing = True
             self.process.call_next(self._flush)
 
@@ -562,7 +574,7 @@ class SimTransport:
 
     def _post(self, arrival: Arrival, pipe: Pipe[Frame] | None) -> None:
         self._inbox.append((arrival, pipe))
-        if not self._flushing and self._sink is not None:
+        if not self._flushing and not self._reading and self._sink is not None:
             self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -592,10 +604,33 @@ class SimTransport:
             arrivals.append(arrival)
             if self._inbox:
                 break
+        processor = self.process.processor
+        cost = 0 if processor is None else sum(_cost(processor, frame) for one in arrivals for frame in _came(one))
+        if cost and processor is not None:
+            self._reading = True
+            processor.compute(cost, partial(self._read, arrivals), own=True)
+            return
         if self._inbox:
             self._flush_soon()
         if arrivals and self._sink is not None:
             self._sink(arrivals)
+
+    def _read(self, arrivals: list[Arrival]) -> None:
+        self._reading = False
+        if self._inbox and not self._flushing:
+            self._flush_soon()
+        if self._sink is not None:
+            self._sink(arrivals)
+
+
+def _came(arrival: Arrival) -> Sequence[Frame]:
+    return arrival.frames if isinstance(arrival, Arrived) else ()
+
+
+def _cost(processor: Processor, frame: Frame) -> int:
+    """What a frame costs whoever gives or takes it (ns)."""
+    costs = processor.costs
+    return costs.frame + (costs.message * messages_in(frame) if costs.message else 0)
 
 
 def _split(arrival: Arrival, at: int) -> tuple[Arrival, Arrival]:

@@ -12,6 +12,7 @@ from palm.sim.draws import ZERO, Distribution
 from palm.sim.host import Host, Process
 from palm.sim.kernel import Kernel
 from palm.sim.network import Network
+from palm.sim.processor import FREE, Costs, Machine
 from palm.sim.registry import RegistrySettings, SimRegistry
 from palm.sim.registry_server import PLACE, RegistryServer
 from palm.sim.stacks import Stacks
@@ -30,6 +31,8 @@ class World:
         self.stacks = Stacks()
         self.processes: dict[str, Host] = {}
         """The newest life of each process, by name."""
+        self._machines: dict[str, Machine] = {}
+        """By host, where something was computed or the number of cores was said."""
 
     def host(
         self,
@@ -42,10 +45,11 @@ class World:
         listen: Address | None = None,
         clock_offset: int = 0,
         drift_ppm: int = 0,
+        costs: Costs = FREE,
     ) -> Host:
         """A new process. `place` is a host of the network, by default one of the process's own name; a name that was
         used before is a restart, and its former life must have ended. `service` is how long its user code takes a
-        message.
+        message; `costs`, what it and PALM need of the host's processors meanwhile.
         """
         place = name if place is None else place
         if not self.network.knows(place):
@@ -64,8 +68,16 @@ class World:
             service=service,
             settings=settings,
             listen=listen,
+            processor=None if costs == FREE else self.machine(place).processor(costs),
         )
         return host
+
+    def machine(self, place: str, cores: int | None = None) -> Machine:
+        """The processors of a host. Say how many they are before anything runs there; None: one for each process."""
+        machine = self._machines.get(place)
+        if machine is None:
+            machine = self._machines[place] = Machine(self.kernel, cores)
+        return machine
 
     def close(self) -> None:
         """Kill every process, and let go of what would keep the world in memory. Nothing runs in it afterwards."""

@@ -317,6 +317,15 @@ class Codec:
         return known
 
 
+def messages_in(frame: Frame) -> int:
+    """How many messages a frame carries: none, if it is a control word, or not one of ours."""
+    try:
+        kind, body = unpack(frame[0])
+        return len(Table.FromString(body).sequence) if kind == Body.TABLE else int(kind == Body.SINGLE)
+    except (BadFrame, DecodeError):
+        return 0
+
+
 def _parse_header(message: Message) -> Header:
     if not is_peer(message.client):
         raise BadFrame("a header without a client")

@@ -125,9 +125,11 @@ def test_a_scenario_runs_on_real_processes(small: Path, capsys: pytest.CaptureFi
 
 
 def test_what_only_the_simulator_sees_is_refused_for_real(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A trace of frames exists in the simulator alone; the error says what to do."""
-    assert main(["simulate", str(small), "--world", "real", "--trace", str(small) + ".trace"]) == 3
-    assert "--trace shows what only the simulator sees" in capsys.readouterr().err
+    """A report of frames exists in the simulator alone; the error says what to do. A recording is of one run."""
+    assert main(["simulate", str(small), "--world", "real", "--html", str(small) + ".html"]) == 3
+    assert "--html shows what only the simulator sees" in capsys.readouterr().err
+    assert main(["simulate", str(small), "--world", "real", "--trace", "t", "--seeds", "1..2"]) == 3
+    assert "--trace records one real run" in capsys.readouterr().err
 
 
 def test_scale_is_for_the_real_world(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

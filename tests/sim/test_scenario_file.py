@@ -226,8 +226,8 @@ MISTAKES = [
     ('between: "* <-> *"', '{between: "* <-> *", delay: {lognormal: {p50: 3ms, p99: 1ms}}}', "x.yaml:17: links[0].delay.lognormal.p99: expected p99 to be at least p50 (3ms), found '1ms'"),
     ('between: "* <-> *"', '{between: "* <-> *", delay: {uniform: {low: 3ms, high: 1ms}}}', "x.yaml:17: links[0].delay.uniform: uniform: high"),
     ('between: "* <-> *"', '{between: "* <-> *", delay: {lognormale: 3ms}}', "x.yaml:17: links[0].delay.lognormale: expected a distribution of times: one of fixed, uniform, normal, lognormal, mix, empirical, found 'lognormale' (did you mean 'lognormal'?)"),
-    ('between: "* <-> *"', '{between: "one two"}', "x.yaml:17: links[0].between: expected a link such as one -> two or zone:a <-> registry, found 'one two'"),
-    ('between: "* <-> *"', '{between: "one -> one"}', "x.yaml:17: links[0].between: expected a link such as one -> two or zone:a <-> registry, found 'one -> one' (both ends are 'one'"),
+    ('between: "* <-> *"', '{between: "one two"}', "x.yaml:17: links[0].between: expected a link such as one -> two or zone:a <-> registry, or the word local, found 'one two'"),
+    ('between: "* <-> *"', '{between: "one -> one"}', "x.yaml:17: links[0].between: expected a link such as one -> two or zone:a <-> registry, or the word local, found 'one -> one' (both ends are 'one'"),
     ('between: "* <-> *"', '{between: "* -> *", loss: 1}', "x.yaml:17: links[0].loss: expected a chance such as 0.5%, found the number 1 (write 1%)"),
     # names
     ("client: edge", "client: edgy", "x.yaml:20: load[0].client: expected a host of this scenario, found 'edgy' (did you mean 'edge'?)"),
@@ -330,6 +330,7 @@ def test_every_block_can_say_its_keys():
         "load",
         "stores",
         "runs",
+        "calibration",
         "links",
         "script",
         "chaos",

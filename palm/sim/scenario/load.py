@@ -9,6 +9,8 @@ from typing import Annotated
 from palm.core.route import LONGEST, Route, RouteText, parse_route, parse_stage
 from palm.errors import BadRequest
 from palm.sim.draws import ZERO, Distribution
+from palm.sim.processor import FREE, Costs
+from palm.sim.scenario.cpu import CLIENT_CPU
 from palm.sim.scenario.distributions import DELAY, SIZES
 from palm.sim.scenario.files import find_at
 from palm.sim.scenario.forms import (
@@ -108,10 +110,17 @@ class Job:
     """When its client is started."""
     takes: Annotated[Distribution, Key("takes", DELAY)] = ZERO
     """How long the caller is at work on each result before it takes the next one."""
+    cpu: Annotated[Costs, Key("cpu", CLIENT_CPU)] = FREE
+    """What PALM computes in its client; jobs that share a client agree on it."""
     ordered: Annotated[bool, Key("ordered", FLAG)] = False
     deadline_ns: Annotated[int | None, Key("deadline", DURATION)] = None
     at_most_once: Annotated[bool, Key("at_most_once", FLAG)] = False
     line: int = 0
+
+    def shares_client(self, other: Job) -> bool:
+        """Whether one client does both: jobs of one host share it, but those that have several, or start later."""
+        alone = [one.clients > 1 or one.start_ns > 0 for one in (self, other)]
+        return self.client == other.client and not any(alone)
 
     @property
     def parts(self) -> tuple[str, ...]:

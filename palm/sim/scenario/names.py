@@ -12,6 +12,9 @@ from typing import Mapping
 from palm.core.names import is_name
 from palm.sim.network import Ends
 
+LOCAL = Ends("local", "local", True)
+"""`local`: between the processes of one host, whichever it is. No rule touches these links."""
+
 REGISTRY = "registry"
 """The registry's host: an end of a link like any other, in no zone."""
 
@@ -100,6 +103,11 @@ _CALL = re.compile(rf"([a-z]+)\(({_NAME})\)")
 _INDEX = re.compile(rf"({_NAME})\[(0|[1-9]\d{{0,5}})\]")
 
 _CALLS: Mapping[str, type[OneOf | HalfOf | LeaderOf]] = {"one": OneOf, "half": HalfOf, "leader": LeaderOf}
+
+
+def parse_between(text: str) -> Ends:
+    """A link, or `local`."""
+    return LOCAL if text == "local" else parse_link(text)
 
 
 def parse_link(text: str) -> Ends:

@@ -27,6 +27,7 @@ from palm.sim.scenario.actions import (
 from palm.sim.scenario.chaos import Chaos
 from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
 from palm.sim.scenario.names import (
+    LOCAL,
     REGISTRY,
     HalfOf,
     InstanceOf,
@@ -65,10 +66,13 @@ def check_references(scenario: Scenario, root: Node) -> None:
     names = _Names(scenario)
     names.check_declared(root)
     for index, link in enumerate(scenario.links):
-        names.check_link(link.between, at(root, "links", index, "between"))
+        if link.between != LOCAL:
+            names.check_link(link.between, at(root, "links", index, "between"))
     for index, job in enumerate(scenario.load):
         names.known("host", job.client, names.hosts, at(root, "load", index, "client"))
         names.check_route(scenario, index, at(root, "load", index, "route"))
+        if any(job.shares_client(other) and job.cpu != other.cpu for other in scenario.load[:index]):
+            at(root, "load", index, "cpu").refuse(f"the same cpu for all jobs of the client at {job.client}")
     for index, use in enumerate(scenario.stores):
         names.known("server", use.server, names.servers, at(root, "stores", index, "server"))
         for key, hosts in (("clients", use.clients), ("readers", use.readers)):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from palm.errors import did_you_mean
 from palm.sim.scenario import yaml_strict
+from palm.sim.scenario.calibration import calibrated
 from palm.sim.scenario.chaos import CHAOS, Chaos
 from palm.sim.scenario.expectations import Expect
 from palm.sim.scenario.forms import NAME, TEXT, Form, Key, block_of, schema_of, take
@@ -71,6 +72,8 @@ class Scenario:
     load: Annotated[tuple[Job, ...], Key("load", LOAD)]
     stores: Annotated[tuple[StoreUse, ...], Key("stores", STORES)] = ()
     runs: Annotated[Runs, Key("runs", block_of(Runs, "runs"))] = Runs()
+    calibration: Annotated[str | None, Key("calibration", TEXT)] = None
+    """A file of `palm calibrate`: times and costs of links and servers where the scenario says none."""
     links: Annotated[tuple[LinkBlock, ...], Key("links", LINKS)] = ()
     """Later entries override earlier ones."""
     script: Annotated[tuple[Step, ...], Key("script", SCRIPT)] = ()
@@ -94,6 +97,7 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     found = root.entries.get("found") if isinstance(root, Table) else None
     if isinstance(found, Table) and "format" in found.entries:
         _format(found.entries["format"])
+    root = calibrated(root)
     scenario = take(root, Scenario, what="scenario")
     check_references(scenario, root)
     return replace(scenario, file=file)

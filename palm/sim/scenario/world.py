@@ -13,8 +13,9 @@ from palm.core.kinds import processes
 from palm.errors import did_you_mean
 from palm.sim import network
 from palm.sim.draws import ZERO, Distribution
+from palm.sim.processor import FREE, Costs
 from palm.sim.scenario import units
-from palm.sim.scenario.actions import LINK
+from palm.sim.scenario.cpu import CPU
 from palm.sim.scenario.distributions import DELAY
 from palm.sim.scenario.forms import (
     BANDWIDTH,
@@ -28,9 +29,11 @@ from palm.sim.scenario.forms import (
     list_of,
     map_of,
     one_of,
+    scalar,
     take,
     whole,
 )
+from palm.sim.scenario.names import LOCAL, parse_between
 from palm.sim.scenario.sources import RUN, Run
 from palm.sim.scenario.yaml_strict import Node, Text, at
 
@@ -119,6 +122,8 @@ class RegistryBlock:
 class HostBlock:
     zone: Annotated[str | None, Key("zone", NAME)] = None
     """None: in no zone."""
+    cores: Annotated[int | None, Key("cores", whole(1, 4096))] = None
+    """How many of its processes can compute at one time (`cpu` says what they need); None: as many as there are."""
 
 
 def _host(node: Node) -> HostBlock:
@@ -155,6 +160,8 @@ class ServerBlock:
     memory: Annotated[str, Key("memory", one_of("a kind of memory", ["volatile", "durable"]))] = "volatile"
     service: Annotated[Distribution, Key("service", DELAY)] = ZERO
     """How long each handling takes, beside what the user's own code does in no time."""
+    cpu: Annotated[Costs, Key("cpu", CPU)] = FREE
+    """What it computes: nothing of it, unless said."""
     port: Annotated[int | None, Key("port", whole(1, 65_000))] = None
     """Where its first instance listens, in each of its lives; the next ones on the ports behind. None: a new one for
     each life."""
@@ -223,11 +230,14 @@ def _loss(node: Node) -> Loss:
     return Loss(chance=CHANCE.read(node)) if isinstance(node, Text) else take(node, Loss, what="loss")
 
 
+_BETWEEN = scalar("a link such as one -> two or zone:a <-> registry, or the word local", parse_between)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkBlock:
     """How the links that match behave; of several that match, the last one says all."""
 
-    between: Annotated[network.Ends, Key("between", LINK)]
+    between: Annotated[network.Ends, Key("between", _BETWEEN)]
     delay: Annotated[Distribution, Key("delay", DELAY)] = network.Link().delay
     loss: Annotated[Loss, Key("loss", Form("a chance, or a mapping with chance and burst", _loss))] = Loss()
     twice: Annotated[float, Key("twice", CHANCE)] = 0.0
@@ -243,9 +253,11 @@ class LinkBlock:
         )
 
 
-def _check_queue(link: LinkBlock, node: Node) -> None:
+def _check_link(link: LinkBlock, node: Node) -> None:
+    if link.between == LOCAL and link.link() != network.Link(link.delay):
+        at(node, "between").place.refuse("a local link has a delay and nothing else: a host loses nothing to itself")
     if link.queue is not None and link.rate is None:
         at(node, "queue").place.refuse("a queue is what waits for a link's rate: give the link a rate too")
 
 
-LINKS = list_of(block_of(LinkBlock, "link", check=_check_queue))
+LINKS = list_of(block_of(LinkBlock, "link", check=_check_link))

@@ -17,7 +17,7 @@ from palm.sim.scenario.scenario import FOUND_FORMAT
 from palm.sim.shrink.candidates import Target
 
 _HASH_CHARS = 8
-_NAMES_FILES = {"run", "to", "file", "empirical"}
+_NAMES_FILES = {"run", "to", "file", "empirical", "calibration"}
 
 
 def folder_of(path: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Awaitable, Callable, Mapping, Sequence
 
 from palm.net.executor import ThreadExecutor
 from palm.net.host import NetHost
+from palm.net.recording import RecordedExecutor, Tape
 from palm.ports.host import Executor, Timer
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
@@ -55,13 +56,15 @@ class RealHost(NetHost):
         registry: Registry,
         *,
         service: Distribution = ZERO,
+        burnt: Distribution = ZERO,
         seed: int = 0,
         label: str = "",
         clock: HostClock | None = None,
         pace: Pace | None = None,
+        tape: Tape | None = None,
     ) -> None:
-        super().__init__(place, transport, registry)
-        self._service = service
+        super().__init__(place, transport, registry, tape)
+        self._times = service, burnt
         self._draws = seed, label
         self._clock = clock
         self._pace = pace
@@ -87,20 +90,31 @@ class RealHost(NetHost):
             await asyncio.sleep(left / 1e9)
 
     def executor(self, name: str) -> Executor:
-        if self._service == ZERO and self._pace is None:
+        service, burnt = self._times
+        if service == burnt == ZERO and self._pace is None:
             return super().executor(name)
         seed, label = self._draws
-        return ServedExecutor(self._loop, name, self._service, Key(seed, f"{label}/{name}/service"), self._pace)
+        key = Key(seed, f"{label}/{name}/service")
+        return ServedExecutor(self._loop, name, service, key, burnt, self._tape, self._pace)
 
 
 class ServedExecutor:
-    """`palm.ports.host.Executor`: a ThreadExecutor whose items sleep after they ran."""
+    """`palm.ports.host.Executor`: a ThreadExecutor whose items keep the processor, and then sleep, after they ran."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, name: str, service: Distribution, key: Key, pace: Pace | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        service: Distribution,
+        key: Key,
+        burnt: Distribution = ZERO,
+        tape: Tape | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        self._inner = ThreadExecutor(loop, name, inline=False)  # a sleep on the event loop would stop the host
+        inner = ThreadExecutor(loop, name, inline=False)  # a sleep on the event loop would stop the host
+        self._inner: Executor = inner if tape is None else RecordedExecutor(inner, tape)
         self._service = service
+        self._burnt = burnt
         self._key = key
         self._pace = pace
         self._ordinal = count(1)
@@ -121,7 +135,9 @@ class ServedExecutor:
             async with asyncio.timeout(None if within is None else within / 1e9):
                 outcome = await run(item)
             if was_run(outcome):
-                await asyncio.sleep(self._draw() / 1e9)
+                pause_s = self._draw() / 1e9
+                self._burn()
+                await asyncio.sleep(pause_s)
             return outcome
 
         return self._inner.execute_async(served, items, done)
@@ -144,7 +160,9 @@ class ServedExecutor:
         def served(item: Any) -> Any:
             outcome = run(item)
             if was_run(outcome):
-                time.sleep(self._draw() / 1e9)
+                pause_s = self._draw() / 1e9
+                self._burn()
+                time.sleep(pause_s)
             return outcome
 
         return served
@@ -155,3 +173,10 @@ class ServedExecutor:
         if self._pace is not None:
             service += self._pace.extra(self._key.unit(ordinal | BUSY_DRAW))
         return service
+
+    def _burn(self) -> None:
+        """Keep the processor for as long as the scenario says that a handling needs it."""
+        if self._burnt != ZERO:
+            until = time.thread_time_ns() + self._burnt.sample(self._key.unit(next(self._ordinal)))
+            while time.thread_time_ns() < until:
+                pass

@@ -24,11 +24,13 @@ from typing import Any, Callable, Coroutine
 from palm.core.message import Peer
 from palm.errors import NameTaken, PalmError, RegistryError, ScenarioError, StartFailed
 from palm.net.etcd.settings import EtcdSettings
+from palm.net.recording import Both, RecordedSteps, Tape
 from palm.net.registry import EtcdRegistry
 from palm.net.transport import TransportSettings, ZmqTransport
 from palm.net.world import NetWorld
 from palm.ports.registry import Change, Kind
 from palm.runtime.directory import Directory
+from palm.runtime.drive import Instrument
 from palm.runtime.engine import ClientEngine
 from palm.runtime.functions import functions_of, hooks_of, listed_by_default
 from palm.runtime.hooks import lifecycle_of
@@ -46,6 +48,7 @@ from palm.sim.registry_server import PLACE as REGISTRY
 from palm.sim.scenario import actions
 from palm.sim.scenario.actions import OnLink
 from palm.sim.scenario.load import Job
+from palm.sim.scenario.names import LOCAL
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import client_of
 from palm.sim.store_load import StoreLoad
@@ -95,6 +98,8 @@ class Orders:
     life: int = 0
     upgraded: list[str]
     """A file and a class of it, where they are not those of the scenario's `run` any more."""
+    record: str = ""
+    """The file that its recording is appended to."""
 
     @property
     def name(self) -> str:
@@ -111,12 +116,14 @@ class Process:
         self.channel = channel
         self.clock = RealClock(seed)
         self.outbox = Outbox(self.clock, channel)
+        self.tape = Tape(orders.record, server=orders.server, host=orders.place) if orders.record else None
         self.network = Network(self.clock)
         for name, host in scenario.world.hosts.items():
             self.network.add_host(name, host.zone or "")
         self.network.add_host(REGISTRY)
         for link in scenario.links:
-            self.network.link(link.between, link.link())
+            if link.between != LOCAL:  # within a host it takes as long as it takes
+                self.network.link(link.between, link.link())
         self.rules: dict[str, Rule] = {}
         self.steps = {step.id: step.action for step in scenario.script}
         self.touched: dict[str, int] = {}
@@ -159,7 +166,8 @@ class Process:
             label=f"{name}/{orders.life}",
             clock=self.host_clock,
             pace=self.pace,
-            **({} if block is None else {"service": block.service}),
+            tape=self.tape,
+            **({} if block is None else {"service": block.service, "burnt": block.cpu.handling}),
         )
         host.failed.add_done_callback(lambda failed: self.say_failed(failed.result()))
         return host
@@ -189,6 +197,9 @@ class Process:
         if self.proxies is None or not any(take(fd) for fd in self._doubts):
             return None
         return self.proxies.lose_answers
+    def seen_by(self, instrument: Instrument) -> Instrument:
+        """The instrument, and the recording, where one is made."""
+        return instrument if self.tape is None else Both(instrument, RecordedSteps(self.tape))
 
     def say_failed(self, bug: BaseException) -> None:
         """An error of PALM's own: the run is worth nothing any more."""
@@ -251,6 +262,8 @@ class Process:
     async def serve(self, obey: Callable[[str, Any], None], begin: Coroutine[Any, Any, None]) -> None:
         """Say that all is ready, begin when told to, and obey until the director is gone."""
         flusher = asyncio.create_task(self._flush())
+        if self.tape is not None:
+            self.tape.start()
         task: asyncio.Task[None] | None = None
         self.channel.say(ready=True)
         async for words in self.channel:
@@ -262,6 +275,8 @@ class Process:
                 else:
                     obey(word, what)
         flusher.cancel()
+        if self.tape is not None:
+            self.tape.close()
 
     def _begun(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -340,7 +355,7 @@ class ServerProcess:
                 pid=os.getpid(),
                 **options,
             ),
-            instrument=ServerInstrument(process.outbox, orders.server, orders.name, orders.peers[0]),
+            instrument=process.seen_by(ServerInstrument(process.outbox, orders.server, orders.name, orders.peers[0])),
             storage=self._storage,
             lifecycle=lifecycle_of(server),
             hooks=hooks_of(server),
@@ -469,7 +484,7 @@ class ClientProcess:
                 name="client",
                 ttl_s=lease.ttl_ns // 1_000_000_000,
                 renew=lease.renew_ns,
-                instrument=instrument,
+                instrument=process.seen_by(instrument),
             )
             try:
                 await engine.start()

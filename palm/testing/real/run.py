@@ -53,16 +53,18 @@ def run_real(
     scale: float = 1.0,
     command: Sequence[str] = COMMAND,
     make_etcd: Callable[[Path, int], RealEtcd] = local_etcd,
+    record: str = "",
 ) -> RealResult:
     """`scenario` is what `file` holds. Raises ScenarioError, and HarnessError when the run itself fails.
 
     `command` runs one process, when its orders are put behind it. `make_etcd` gets a folder and the number of members.
+    `record`: a file for `palm calibrate`.
     """
     small = scaled(plain(scenario, seed), scale)
     if cannot := impossible(small):
         return _not_begun(small, seed, cannot)
     with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
-        return asyncio.run(_run(small, file, seed, scale, Path(folder), command, make_etcd))
+        return asyncio.run(_run(small, file, seed, scale, Path(folder), command, make_etcd, record))
 
 
 def _not_begun(scenario: Scenario, seed: int, cannot: list[str]) -> RealResult:
@@ -88,9 +90,10 @@ async def _run(
     folder: Path,
     command: Sequence[str],
     make_etcd: Callable[[Path, int], RealEtcd],
+    record: str,
 ) -> RealResult:
     begin = time.perf_counter()
-    stage = RealStage(scenario, file, seed, scale, folder, command, make_etcd)
+    stage = RealStage(scenario, file, seed, scale, folder, command, make_etcd, record)
     try:
         await stage.open()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}

@@ -132,6 +132,7 @@ class RealStage:
         folder: Path,
         command: Sequence[str] = COMMAND,
         make_etcd: Callable[[Path, int], RealEtcd] = local_etcd,
+        record: str = "",
     ) -> None:
         self.clock = RealClock(seed)
         self.recorder = Recorder(self.clock)
@@ -158,6 +159,7 @@ class RealStage:
         self._scale = scale
         self._folder = folder
         self._command = command
+        self._record = record and os.path.abspath(record)
         self._etcd = make_etcd(folder, needs(scenario).members)
         self._started = 0
         self._lives: dict[Peer, Life] = {}
@@ -557,6 +559,7 @@ class RealStage:
             index=place.index,
             life=place.lives,
             upgraded=[*(place.upgraded or ())],
+            record=self._record,
         )
         started = self._waiting.pop(0) if self._waiting else self._start_process()
         life = Life(place, orders, started)
