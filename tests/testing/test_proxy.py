@@ -191,6 +191,20 @@ async def test_a_connection_that_has_lost_an_answer_may_break_some_time_later() 
 
 
 @in_loop
+async def test_held_requests_never_arrive_and_their_connection_breaks() -> None:
+    """The next connection is whole."""
+    async with through_a_proxy() as (server, proxy):
+        reader, writer = await dial(proxy)
+        assert await echoed(reader, writer, b"one\n") == b"one\n"
+        proxy.hold_requests(break_after_s=0.05)
+        writer.write(b"two\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+        assert await echoed(*await dial(proxy), b"three\n") == b"three\n"
+        assert server.heard == [b"one\n", b"three\n"]
+
+
+@in_loop
 async def test_a_lag_makes_answers_late_by_so_much_and_in_order() -> None:
     """Each by the lag, not one lag after another; its end brings at once what is late."""
     async with through_a_proxy() as (server, proxy):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from palm.sim.scenario import actions
-from palm.sim.scenario.names import TheRegistry
+from palm.sim.scenario.names import TheRegistry, members_meant
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.script import Step
 
@@ -18,7 +18,13 @@ MADE = (
     | actions.Scale
     | actions.Point
     | actions.Cancel
-    | actions.OnRegistry
+    | actions.RegistryDown
+    | actions.LoseQuorum
+    | actions.ChangeLeader
+    | actions.Compact
+    | actions.LagWatch
+    | actions.DropWatch
+    | actions.Unsure
 )
 """Every action that this version has a way to make; one that is added to the language is refused until it has."""
 
@@ -71,11 +77,24 @@ def notes(scenario: Scenario) -> list[str]:
         said.append(f"world.registry.members: {members}, not {registry.members}: the script needs a leader to change")
     if registry.watch.progress_ns is not None:
         said.append("world.registry.watch.progress: etcd has its own time for that")
+    if registry.watch.overtakes:
+        said.append("world.registry.watch.overtakes: it is as that etcd is")
+    if registry.auth is not None:
+        said.append("world.registry.auth: the etcd of a run wants no password")
     return said
 
 
 def _why_not(step: Step) -> str | None:
     action = step.action
+    if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:
+        ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
+        if all(ends) or any(end is not None and end.is_one for end in ends):
+            return (
+                "shim and proxies stand before the registry as a whole, and not between its members; say `registry`, "
+                "or run the file with --world sim"
+            )
+    if isinstance(action, actions.Refuse):
+        return "the etcd of a run wants no password; run the file with --world sim, or take the step out"
     if not isinstance(action, MADE):
         return "nothing here makes it yet; run the file with --world sim, or take the step out"
     if isinstance(action, actions.Crash) and action.memory != "lost":
@@ -87,6 +106,7 @@ def _why_not(step: Step) -> str | None:
 
 def _is_of_members(step: Step) -> bool:
     action = step.action
-    if isinstance(action, actions.Crash):
-        return isinstance(action.who, TheRegistry) and action.who.leader
+    who = getattr(action, "who", None)
+    if isinstance(who, TheRegistry) and who.is_one:
+        return True
     return isinstance(action, actions.LoseQuorum | actions.ChangeLeader)

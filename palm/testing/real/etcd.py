@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Protocol, Sequence
 
@@ -23,6 +24,7 @@ from palm.net.registry import EtcdRegistry
 from palm.wire import etcd as wire
 
 START_S = 30.0
+LEADER_LOOKS = 100
 _TETHERED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 """Becomes the program named by its arguments, which the kernel kills when its parent is gone (PR_SET_PDEATHSIG)."""
 
@@ -98,9 +100,18 @@ class RealEtcd:
         self.down()
         self._close()
 
-    def freeze(self, count: int) -> None:
-        """The first `count` members."""
-        for member in self._members[:count]:
+    def crash(self, index: int) -> None:
+        """kill -9, one of them."""
+        self._members[index].kill()
+
+    def restart(self, index: int) -> None:
+        """Start one on what it has. Harmless when it runs."""
+        if not self._members[index].is_up:
+            self._members[index].start()
+
+    def freeze(self, count: int, first: int = 0) -> None:
+        """`count` members from `first` on."""
+        for member in self._members[first : first + count]:
             member.freeze()
 
     def thaw(self) -> None:
@@ -112,15 +123,18 @@ class RealEtcd:
     def majority(self) -> int:
         return len(self._members) // 2 + 1
 
-    async def kill_leader(self) -> None:
-        """kill -9; the others elect another."""
-        registry = EtcdRegistry(self.settings)
+    async def leader(self) -> int:
+        """Which member leads. While there is none, it is waited for as long as an election takes, many times over."""
+        registry = EtcdRegistry(replace(self.settings, timeout_s=1.0))
         try:
-            for state, member in zip(await registry.status(), self._members, strict=True):
-                if state.member_id and state.member_id == state.leader_id:
-                    await asyncio.to_thread(member.kill)
+            for _ in range(LEADER_LOOKS):
+                for index, state in enumerate(await registry.status()):
+                    if state.member_id and state.member_id == state.leader_id:
+                        return index
+                await asyncio.sleep(0.05)
         finally:
             await registry.aclose()
+        raise HarnessError(f"etcd has no leader: {self._last_words()}")
 
     async def compact(self) -> int:
         """Forget all history; how many revisions that were."""

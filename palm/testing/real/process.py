@@ -39,6 +39,7 @@ from palm.runtime.portal import World as ClientWorld
 from palm.runtime.serving import Serving, ServingSettings
 from palm.runtime.traits import traits_of
 from palm.sim.cluster import START_AGAIN, held_by_client, held_by_instance, open_jobs
+from palm.sim.draws import Key
 from palm.sim.history import EntryKind
 from palm.sim.judge import looked_at
 from palm.sim.loads import Load
@@ -134,7 +135,9 @@ class Process:
         self.proxies = Proxies(orders.place, self.network) if needed.proxies_to_registry else None
         self._has_proxied_peers = needed.proxies_to_peers
         self._doubts = [
-            fd for step, fd in orders.tokens.items() if isinstance(self.steps.get(step), actions.Unsure)
+            (orders.tokens[step], action.applied, Key(seed, f"{orders.name}/{orders.life}/{step}"))
+            for step, action in self.steps.items()
+            if isinstance(action, actions.Unsure)
         ]
         self._lagged: dict[str, int] = {}
         self._told: dict[str, int] = {}
@@ -193,10 +196,13 @@ class Process:
             )
 
     def _doubt(self) -> Callable[[], None] | None:
-        """How the answer to the write that follows is lost, where a script says so and nobody else had it happen."""
-        if self.proxies is None or not any(take(fd) for fd in self._doubts):
-            return None
-        return self.proxies.lose_answers
+        """How the write that follows, or its answer, is lost, where a script says so and nobody else had it happen."""
+        proxies = self.proxies
+        for fd, applied, key in self._doubts:
+            if proxies is not None and take(fd):
+                is_applied = applied == "all" or (applied == "some" and key.unit(self.clock.now) < 0.5)
+                return proxies.lose_answers if is_applied else proxies.lose_requests
+        return None
     def seen_by(self, instrument: Instrument) -> Instrument:
         """The instrument, and the recording, where one is made."""
         return instrument if self.tape is None else Both(instrument, RecordedSteps(self.tape))

@@ -100,6 +100,11 @@ class Proxies:
         for proxy in self._asked:
             proxy.hold_answers(break_after_s=BREAK_S)
 
+    def lose_requests(self) -> None:
+        """Present connections to the registry carry no request any more, and break some time after the next one."""
+        for proxy in self._asked:
+            proxy.hold_requests(break_after_s=BREAK_S)
+
     def _is_meant(self, ends: Ends, place: str) -> bool:
         return self._network.meant(ends, self._place, place) or self._network.meant(ends, place, self._place)
 

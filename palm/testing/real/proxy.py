@@ -72,6 +72,13 @@ class Proxy:
             connection.break_after_s = break_after_s
             connection.to_client.shut(for_ever=True)
 
+    def hold_requests(self, *, break_after_s: float) -> None:
+        """Present connections carry nothing to the server any more, and are reset so long after the first request that
+        they have held."""
+        for connection in self._open:
+            connection.break_after_s = break_after_s
+            connection.to_server.shut(for_ever=True)
+
     def lag(self, seconds: float) -> None:
         """Carry to the client that much later; 0 ends it, and what was late comes at once."""
         self.lag_s = seconds
@@ -147,9 +154,9 @@ class _Connection:
     def other(self, way: _Way) -> _Way:
         return self.to_client if way is self.to_server else self.to_server
 
-    def held(self, way: _Way) -> None:
-        """That way is shut, and something came."""
-        if way is self.to_client and self.break_after_s is not None:
+    def held(self) -> None:
+        """Something came on a way that is shut."""
+        if self.break_after_s is not None:
             self.proxy._loop.call_later(self.break_after_s, self.reset)
             self.break_after_s = None
 
@@ -223,7 +230,7 @@ class _Way(asyncio.Protocol):
         lag_s = proxy.lag_s if self._to_client else 0.0
         if not self.opened.is_set():
             proxy.held_bytes += len(data)
-            self._connection.held(self)
+            self._connection.held()
         elif lag_s:
             proxy.late_bytes += len(data)
         elif not self._waiting and self.sink is not None:

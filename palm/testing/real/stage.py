@@ -32,7 +32,7 @@ from palm.sim.network import Action, Ends, Rule
 from palm.sim.recorder import Recorder
 from palm.sim.registry_server import ELECTION_NS
 from palm.sim.scenario import actions
-from palm.sim.scenario.names import TheRegistry
+from palm.sim.scenario.names import SameAs, Target, TheRegistry
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import LOOK
 from palm.sim.stage import Done
@@ -50,6 +50,7 @@ START_S = 60.0
 SPARE = 2
 """Processes that wait to be the next life of whoever gets one."""
 ANSWER_S = 10.0
+LEADER = TheRegistry(leader=True)
 COMMAND = (sys.executable, "-P", "-m", "palm.testing.real.process")
 """What runs one process; its orders are the last argument."""
 
@@ -179,6 +180,8 @@ class RealStage:
         self._waiting: list[Started] = []
         begin_lives = actions.Restart | actions.Upgrade | actions.Scale
         self._newcomers = sum(isinstance(step.action, begin_lives) for step in scenario.script)
+        self._members: dict[str, int] = {}
+        """By step that was done to one member of the registry: to which; -1 while it is looked for."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._happening: asyncio.Task[None] | None = None
         self._registered: dict[str, set[str]] = {}
@@ -346,9 +349,16 @@ class RealStage:
             case actions.RegistryDown(for_ns=for_ns):
                 self._have(etcd.down)
                 return Done(touched=touched, undo=partial(self._have, etcd.up), for_ns=for_ns)
-            case actions.Crash(who=TheRegistry(leader=True)) | actions.ChangeLeader():
-                self._soon(etcd.kill_leader())
-                return Done(touched=lambda: 1, undo=partial(self._have, etcd.up), for_ns=ELECTION_NS)
+            case actions.ChangeLeader():
+                undo = partial(self._restart_member, step)
+                return Done(touched=self._on_member(step, LEADER, etcd.crash), undo=undo, for_ns=ELECTION_NS)
+            case actions.Crash(who=of) if self._is_member(of):
+                return Done(touched=self._on_member(step, of, etcd.crash))
+            case actions.Restart(who=of) if self._is_member(of):
+                return Done(touched=self._on_member(step, of, etcd.restart))
+            case actions.Freeze(who=of, for_ns=for_ns) if self._is_member(of):
+                touched = self._on_member(step, of, partial(etcd.freeze, 1))
+                return Done(touched=touched, undo=partial(self._have, etcd.thaw), for_ns=for_ns)
             case actions.Crash():
                 self._have(etcd.down)
                 return Done(touched=touched)
@@ -401,6 +411,32 @@ class RealStage:
                 count = self._scale_to(server, size)
                 return Done(touched=lambda: count)
         raise AssertionError(f"{action} was not to come here: `can_act` knows")
+
+    def _is_member(self, who: Target) -> bool:
+        """One member of the registry is meant, and not all of it."""
+        return who.step in self._members if isinstance(who, SameAs) else isinstance(who, TheRegistry) and who.is_one
+
+    def _on_member(self, step: str, who: Target, do: Callable[[int], None]) -> Callable[[], int]:
+        """`do` it to the member that is meant, which is then that of the step; how many that were, once it is done."""
+
+        async def find_and_do() -> None:
+            match who:
+                case SameAs(step=other):
+                    member = self._members[other]
+                case TheRegistry(member=int(index)):
+                    member = index
+                case _:
+                    member = await self._etcd.leader()
+            self._members[step] = member
+            self._have(partial(do, member))
+
+        self._members[step] = -1
+        self._soon(find_and_do())
+        return lambda: int(self._members[step] >= 0)
+
+    def _restart_member(self, step: str) -> None:
+        if self._members[step] >= 0:
+            self._have(partial(self._etcd.restart, self._members[step]))
 
     def heard(self, entry: Entry) -> None:
         """Its process is elsewhere: nothing can be done on the stack of user code."""
