@@ -324,6 +324,8 @@ class ServerProcess:
         self._make = class_of(*orders.upgraded) if orders.upgraded else class_of(str(run.file), run.class_name)
         self._storage: CountedDisk | None = None
         self._serving: Serving | None = None
+        self._loop = asyncio.get_running_loop()
+        self._nested_worlds: list[NetWorld] = []
         self._leaves: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -392,13 +394,19 @@ class ServerProcess:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _nested(self, name: str) -> ClientWorld:
-        self._process.channel.say(nested=self._process.orders.server)
-        return NetWorld(self._process.settings, cluster="palm", name=name, log=lambda text: None)
+        submit = self._loop.call_soon_threadsafe  # from user code, so on whatever thread that runs
+        submit(lambda: self._process.channel.say(nested=self._process.orders.server))
+        world = NetWorld(self._process.settings, cluster="palm", name=name, log=lambda text: None)
+        self._nested_worlds.append(world)
+        return world
 
     def _obey(self, word: str, what: Any) -> None:
         match word:
             case "drain":
                 self._leave()
+            case "open":
+                engines = [world.engine for world in self._nested_worlds if world.engine is not None]
+                self._process.channel.say(open=[written(job) for engine in engines for job in open_jobs(engine)])
             case "held":
                 still_open = {read(job) for job in what}
                 name, serving = self._process.orders.name, self._serving

@@ -231,9 +231,8 @@ class RealStage:
     async def left_open(self) -> list[str]:
         """What is held for jobs that are over, in words; and ledgers and results are in after it."""
         living = [life for life in self._lives.values() if life.is_up]
-        clients = [life for life in living if not life.place.server]
         still_open: list[str] = []
-        for life in clients:
+        for life in living:
             life.say(open=True)
             still_open += (await self._answer(life, "open"))["open"]
         found: list[str] = []
