@@ -58,7 +58,7 @@ async def test_a_busy_process_takes_longer_over_each_item_until_it_is_over() -> 
     """By what is drawn for it, counted by step."""
     touched: dict[str, int] = {}
     pace = Pace(touched)
-    executor = ServedExecutor(asyncio.get_running_loop(), "x", Fixed(0), Key(7, "x"), pace)
+    executor = ServedExecutor(asyncio.get_running_loop(), "x", Fixed(0), Key(7, "x"), pace=pace)
     pace.slow("load", Fixed(20 * MS))
     assert await spent(executor, 3) >= 0.06
     pace.end("load")
