@@ -51,7 +51,11 @@ BITES: dict[str, list[tuple[str, str]]] = {
     ],
     "drain": [('who: "marked[0]"', "")],
     "restart": [("who: half(marked)", "")],
-    "freeze": [("who: one(marked), for: 400ms", ""), ("who: registry, for: 2s", ""), ("who: registry.leader, for: 2s", "")],
+    "freeze": [
+        ("who: one(marked), for: 400ms", ""),
+        ("who: registry, for: 2s", ""),
+        ("who: registry.leader, for: 2s", ""),
+    ],
     "cancel": [("job: main", "")],
     "hold": [('link: "edge -> *", for: 400ms', "")],
     "slow": [('link: "zone:a <-> zone:b", by: 3ms, for: 400ms', "")],
