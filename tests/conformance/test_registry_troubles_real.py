@@ -20,7 +20,7 @@ from palm.testing.conformance.registry_members import (
 from palm.testing.conformance.registry_users import USER_CHECKS, UserCheck
 from palm.wire import etcd as wire
 from tests.support.aio import in_loop
-from tests.support.etcd import Cluster, call, etcd, etcd_with_auth
+from tests.support.etcd import ROOT_PASSWORD, Cluster, call, etcd, etcd_with_auth
 from tests.support.twin import twin
 
 pytestmark = pytest.mark.conformance
@@ -99,6 +99,11 @@ class RealUsers(RealClock):
         self._cluster = cluster
         self.prefix = prefix
         self.opened: list[EtcdRegistry] = []
+
+    async def set_password(self, password: str) -> None:
+        words = ("user", "passwd", "palm", "--interactive=false")
+        root = f"root:{ROOT_PASSWORD}"
+        await asyncio.to_thread(self._cluster.etcdctl, *words, user=root, stdin=f"{password}\n")
 
     def registry(self, user: str, password: str) -> Registry:
         registry = EtcdRegistry(self._cluster.settings(user=user, password=password))

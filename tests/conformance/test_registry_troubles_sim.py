@@ -11,6 +11,7 @@ from palm.sim.draws import LogNormal
 from palm.sim.kernel import NANOSECONDS
 from palm.sim.network import Ends, Link
 from palm.sim.registry import RegistrySettings
+from palm.sim.registry_server import USER
 from palm.sim.world import World
 from palm.testing.conformance.registry_members import (
     MEMBER_CHECKS,
@@ -76,6 +77,10 @@ class SimUsers(Simulated):
     def __init__(self, seed: int) -> None:
         super().__init__(seed, 1)
         self.server.want_password(round(self.token_s * NANOSECONDS))
+
+    async def set_password(self, password: str) -> None:
+        assert self.server.auth is not None
+        self.server.auth.set_password(USER, password)
 
     def registry(self, user: str, password: str) -> Registry:
         self._clients += 1
