@@ -178,6 +178,8 @@ def test_a_file_that_cannot_be_read_is_named(kind: str, folder: Path, capsys: py
         (["simulate"], "the following arguments are required: scenario"),
         (["scenario"], "the following arguments are required: WHAT"),
         (["scenario", "chekc", "x"], "invalid choice: 'chekc'"),
+        (["plan", "x"], "the following arguments are required: --vary"),
+        (["calibrate"], "the following arguments are required: recording"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
