@@ -139,7 +139,7 @@ def _parsed(name: str, number: int, line: bytes) -> Lines:
         where = f"{name}:{number}"
         if number == 1:
             raise BadRecord(f"{where}: expected a recording ({VERSION}){_what_else(line)}") from error
-        raise BadRecord(f"{where}: expected a line of a recording: {error}") from error
+        raise BadRecord(f"{where}: expected a line of a recording: {error} (was the disk full? delete it)") from error
     if number == 1 and not one.palm:
         raise BadRecord(f"{name}:{number}: expected the first line of a recording ({VERSION}), found a later one")
     return one
