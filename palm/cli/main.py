@@ -10,15 +10,11 @@ from typing import NoReturn, Sequence
 
 from palm.gateway.children import obey_parent
 
-VERBS = (
-    *("run", "call", "job", "store", "ps", "drain", "dlq", "demo", "registry"),
-    *("simulate", "scenario", "calibrate", "plan"),
-)
+VERDICTS = ("simulate", "scenario", "calibrate", "plan")
+"""Verbs whose exit codes are verdicts: there 2 has a meaning of its own, and what cannot be run is 3."""
+
+VERBS = ("run", "call", "job", "store", "ps", "drain", "dlq", "demo", "registry", *VERDICTS)
 """One module in `palm.cli` for each, with `add_parser` and `run`."""
-
-
-VERDICTS = frozenset({"simulate", "scenario"})
-"""Verbs whose exit codes are verdicts: there 2 has a meaning of its own."""
 
 
 class _OneLine(argparse.ArgumentParser):
@@ -29,8 +25,7 @@ class _OneLine(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 1: it failed, with one line on stderr; 2: a wrong command line; `simulate` and `scenario` have codes of
-    their own."""
+    """0: done; 1: it failed, with one line on stderr; 2: a wrong command line; `VERDICTS` have codes of their own."""
     obey_parent()
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Only the verb that was asked for is imported: `palm run` should not wait for what `palm simulate` needs.

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Sequence
 
-from palm.errors import HarnessError, ScenarioError
+from palm.errors import HarnessError, PalmError, ScenarioError
 
 if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
@@ -103,6 +103,9 @@ def run(args: argparse.Namespace) -> int:
     except HarnessError as error:
         what = "the run on real processes" if args.world == "real" else "the simulator"
         print(f"palm simulate: {what} failed: {error}", file=sys.stderr)
+        return HARNESS_FAILED
+    except PalmError as error:
+        print(f"palm simulate: {error}", file=sys.stderr)
         return HARNESS_FAILED
     except OSError as error:
         print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Callable, Protocol
 
 from palm.core.effect import Dial, Effect, HangUp, Send, Tell
 from palm.core.event import Bounced, Event, Heard, Malformed, Received, Tick
-from palm.core.message import Batch, Frame, Header, Peer
+from palm.core.message import Batch, Control, Frame, Header, Peer
 from palm.core.node import Node
 from palm.errors import BadFrame
 from palm.ports.host import Host, Timer
@@ -53,6 +53,7 @@ class Driver:
         self._inbox: deque[Event] = deque()
         # What is to go to each peer: batches by header, in order of first use; control words before them.
         self._outbox: dict[Peer, dict[Header, Batch]] = {}
+        self._said: tuple[Control | None, Frame] = (None, (b"",))
         self._stepping = False
         self._scheduled = False
         self._timer: Timer | None = None
@@ -170,7 +171,7 @@ class Driver:
         if isinstance(effect, Send):
             self._send(effect.peer, effect.batch)
         elif isinstance(effect, Tell):
-            self._host.transport.send(effect.peer, (encode_control(effect.control),))
+            self._host.transport.send(effect.peer, self._frame_of(effect.control))
         elif isinstance(effect, Dial):
             self._host.transport.connect(effect.peer, effect.address)
         elif isinstance(effect, HangUp):
@@ -178,6 +179,14 @@ class Driver:
             self._host.transport.disconnect(effect.peer)
         else:
             self._perform_own(effect)
+
+    def _frame_of(self, control: Control) -> Frame:
+        """A heartbeat says one word to all links."""
+        said, frame = self._said
+        if control is not said:
+            frame = (encode_control(control),)
+            self._said = control, frame
+        return frame
 
     def _send(self, peer: Peer, batch: Batch) -> None:
         waiting = self._outbox.get(peer)

@@ -161,10 +161,12 @@ class Registration:
     async def _keep(self) -> None:
         host = self._host
         round_number = 0
+        pause = self._renew
         while True:
-            await host.sleep(self._renew if self._lease is not None else RETRY)
+            await host.sleep(pause if self._lease is not None else RETRY)
             round_number += 1
             lease = self._lease
+            pause = self._renew
             try:
                 if lease is not None:
                     sent = host.now()
@@ -187,6 +189,8 @@ class Registration:
                 await host.sleep(self._renew)
             except RegistryError as error:
                 self._log(f"registry: {error}")
+                # An election in the registry, and then another, may leave but a moment in which a lease can be renewed.
+                pause = min(RETRY, self._renew)
 
 
 def _of_another_kind(records: tuple[Record, ...], instance: Instance) -> Instance | None:

@@ -23,13 +23,15 @@ from palm.runtime.traits import traits_of
 from palm.sim import sandbox
 from palm.sim.blame import said_by
 from palm.sim.draws import ZERO, Distribution, Key
+from palm.sim.etcd.watch import PROGRESS_INTERVAL
 from palm.sim.executor import UserSurroundings
 from palm.sim.history import EntryKind
 from palm.sim.host import Host
 from palm.sim.observed import ObservedEtcd
 from palm.sim.processor import FREE, Costs
 from palm.sim.recorder import ClientInstrument, Recorder, ServerInstrument
-from palm.sim.registry_server import RegistryServer
+from palm.sim.registry import RegistrySettings
+from palm.sim.registry_server import PASSWORD, USER, RegistryServer
 from palm.sim.still import Still
 from palm.sim.storage import Disk, SimStorage
 from palm.sim.world import World
@@ -67,6 +69,30 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryShape:
+    """How the registry of a cluster is made."""
+
+    members: int = 1
+    history: int | None = None
+    """How many revisions it keeps; None: all."""
+    progress_ns: int | None = None
+    """How often it tells quiet watches unasked how far they are; None: never."""
+    progress_overtakes: bool = False
+    token_ns: int | None = None
+    """It wants user and password, and a token that nobody uses lives that long; None: it wants neither."""
+
+    def set_up(self, server: RegistryServer) -> RegistrySettings:
+        """What its clients need."""
+        server.history = self.history
+        server.notifies_progress = self.progress_ns is not None
+        server.progress_overtakes = self.progress_overtakes
+        if self.token_ns is None:
+            return RegistrySettings()
+        server.want_password(self.token_ns)
+        return RegistrySettings(user=USER, password=PASSWORD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSpec:
     """What all instances of one server have in common. `make` gives each life a server object of its own."""
 
@@ -86,9 +112,20 @@ class ServerSpec:
 
 
 class Cluster:
-    def __init__(self, seed: int, *, namespace: str = "palm", ttl_s: int = LEASE_TTL_S, renew: int = RENEW) -> None:
-        self.world = World(seed)
-        self.world.registry.etcd = ObservedEtcd(instances_prefix(namespace), self._seen)
+    def __init__(
+        self,
+        seed: int,
+        *,
+        namespace: str = "palm",
+        ttl_s: int = LEASE_TTL_S,
+        renew: int = RENEW,
+        registry: RegistryShape = RegistryShape(),
+    ) -> None:
+        self.world = World(seed, registry_members=registry.members)
+        self._credentials = registry.set_up(self.world.registry)
+        self.world.registry.etcd = ObservedEtcd(
+            instances_prefix(namespace), self._seen, progress_interval=registry.progress_ns or PROGRESS_INTERVAL
+        )
         self.recorder = Recorder(self.world.kernel)
         self.instances: dict[str, list[Instance]] = {}
         self.engines: dict[str, ClientEngine] = {}
@@ -158,7 +195,12 @@ class Cluster:
         spec = self._specs[instance.server]
         listen = None if spec.port is None else f"sim://{instance.place}:{spec.port + instance.index}"
         host = self.world.host(
-            instance.name, place=instance.place, service=spec.service, listen=listen, costs=spec.costs
+            instance.name,
+            place=instance.place,
+            service=spec.service,
+            registry=self._credentials,
+            listen=listen,
+            costs=spec.costs,
         )
         try:
             server = _made(instance.make or spec.make, UserSurroundings(host, "init"))
@@ -315,7 +357,7 @@ class Cluster:
         return SimWorld(self, name, within.place, within)
 
     def client_host(self, name: str, place: str, costs: Costs = FREE) -> Host:
-        return self.world.host(name, place=place, costs=costs)
+        return self.world.host(name, place=place, registry=self._credentials, costs=costs)
 
     def client(
         self,

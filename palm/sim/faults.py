@@ -108,14 +108,19 @@ def do_to_registry(action: actions.OnRegistry, cluster: Cluster) -> Done:
     registry = cluster.registry
     match action:
         case actions.RegistryDown():
+            touched = _bites(cluster, "down")
             registry.down()
-            return Done(touched=_bites(cluster, "down"), undo=registry.up, for_ns=action.for_ns)
+            return Done(touched=touched, undo=registry.up, for_ns=action.for_ns)
         case actions.LoseQuorum():
-            registry.lose_quorum()
-            return Done(touched=_bites(cluster, "lose-quorum"), undo=registry.regain_quorum, for_ns=action.for_ns)
+            touched = _bites(cluster, "lose-quorum")
+            rules = registry.lose_quorum()
+            return Done(
+                touched=lambda: touched() + sum(rule.bitten for rule in rules),
+                undo=registry.regain_quorum,
+                for_ns=action.for_ns,
+            )
         case actions.ChangeLeader():
-            registry.lose_quorum()
-            return Done(touched=_bites(cluster, "lose-quorum"), undo=registry.regain_quorum, for_ns=ELECTION_NS)
+            return _change_leader(cluster)
         case actions.Compact():
             forgotten = registry.etcd.revision - max(1, registry.etcd.compact_revision)
             if forgotten:
@@ -130,8 +135,24 @@ def do_to_registry(action: actions.OnRegistry, cluster: Cluster) -> Done:
             registry.drop_watches()
             return Done(touched=touched)
         case actions.Unsure():
-            registry.unsure(action.writes)
+            registry.unsure(action.writes, action.applied)
             return Done(touched=_bites(cluster, "unsure"))
+        case actions.Refuse():
+            touched = _bites(cluster, "refuse")
+            registry.refuse_users()
+            return Done(touched=touched, undo=registry.trust_users, for_ns=action.for_ns)
+
+
+def _change_leader(cluster: Cluster) -> Done:
+    registry = cluster.registry
+    if registry.members.count == 1:
+        touched = _bites(cluster, "lose-quorum")
+        registry.lose_quorum()
+        return Done(touched=touched, undo=registry.regain_quorum, for_ns=ELECTION_NS)
+    member = registry.members.who_leads()
+    crash = crash_member(cluster, member)
+    return Done(touched=crash.touched, undo=partial(registry.restart, member), for_ns=ELECTION_NS)
+
 
 def fill_registry(action: actions.DiskFull, cluster: Cluster) -> Done:
     registry = cluster.registry
@@ -145,8 +166,9 @@ def fill_registry(action: actions.DiskFull, cluster: Cluster) -> Done:
 
 def crash_registry(cluster: Cluster) -> Done:
     """Until `restart_registry`."""
+    touched = _bites(cluster, "down")
     cluster.registry.down()
-    return Done(touched=_bites(cluster, "down"))
+    return Done(touched=touched)
 
 
 def restart_registry(cluster: Cluster) -> Done:
@@ -162,8 +184,32 @@ def freeze_registry(cluster: Cluster, name: str, for_ns: int) -> Done:
     return Done(touched=lambda: rule.bitten, undo=partial(network.lift, rule), for_ns=for_ns)
 
 
-def reset_links(action: actions.Reset, cluster: Cluster) -> Done:
-    broken = cluster.world.fabric.reset(action.link) + cluster.registry.reset(action.link)
+def crash_member(cluster: Cluster, member: int) -> Done:
+    """Until `restart_member`. It has touched whoever was connected or tried to be; and all, where it led."""
+    registry = cluster.registry
+    touched, headless = _bites(cluster, registry.members.places[member]), _bites(cluster, "lose-quorum")
+    led = registry.members.leader == member
+    registry.crash(member)
+    return Done(touched=lambda: touched() + (headless() if led else 0))
+
+
+def restart_member(cluster: Cluster, member: int) -> Done:
+    was_down = not cluster.registry.members.up[member]
+    cluster.registry.restart(member)
+    return Done(touched=_count(int(was_down)))
+
+
+def freeze_member(cluster: Cluster, member: int, name: str, for_ns: int) -> Done:
+    members = cluster.registry.members
+    headless, led = _bites(cluster, "lose-quorum"), members.leader == member
+    rule = members.freeze(member, name)
+    return Done(
+        touched=lambda: rule.bitten + (headless() if led else 0), undo=partial(members.thaw, member), for_ns=for_ns
+    )
+
+
+def reset_links(link: Ends, cluster: Cluster) -> Done:
+    broken = cluster.world.fabric.reset(link) + cluster.registry.reset(link)
     return Done(touched=_count(broken))
 
 

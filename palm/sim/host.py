@@ -65,6 +65,8 @@ class Clock:
 
     def now(self) -> int:
         passed = self._kernel.now - self._since
+        if not self._ppm:
+            return self._local + passed
         return self._local + passed + passed * self._ppm // _MILLION
 
     def wall(self) -> int:
@@ -77,6 +79,8 @@ class Clock:
     def moment(self, local: int) -> int:
         """The first moment of the world at which this clock, as it runs now, shows `local` or more."""
         ahead = local - self._local
+        if not self._ppm:
+            return self._since + ahead
         return self._since - (-ahead * _MILLION // (_MILLION + self._ppm))
 
 

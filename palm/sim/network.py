@@ -259,6 +259,7 @@ class Network:
         self.loopback = Link(LOOPBACK)
         """Between two processes of one host. Say it before anything runs."""
         self._zones: dict[str, str] = {}
+        self._parts: dict[str, str] = {}
         self._links: list[tuple[Ends, Link]] = []
         self._rules: dict[str, Rule] = {}
         self._paths: dict[tuple[str, str], Path] = {}
@@ -267,10 +268,13 @@ class Network:
 
     # -- who is there --------------------------------------------------------------------------------------------
 
-    def add_host(self, name: str, zone: str = "") -> None:
-        """Make a host known. Adding it again may only say the same."""
+    def add_host(self, name: str, zone: str = "", part_of: str = "") -> None:
+        """Make a host known. Adding it again may only say the same. `part_of`: a name for several hosts, which can be
+        an end of a link as theirs can; what they say to each other is then meant only by links that name both ends."""
         if self._zones.setdefault(name, zone) != zone:
             raise BadRequest(f"host {name!r} is in zone {self._zones[name]!r}, not in {zone!r}")
+        if part_of:
+            self._parts[name] = part_of
 
     def knows(self, name: str) -> bool:
         """Whether a host of that name was added."""
@@ -377,12 +381,16 @@ class Network:
 
     def meant(self, ends: Ends, src: str, dst: str) -> bool:
         """Whether `ends` means the direction from `src` to `dst`."""
+        if src in self._parts and self._parts[src] == self._parts.get(dst) and "*" in (ends.src, ends.dst):
+            return False
         if self._matches(ends.src, src) and self._matches(ends.dst, dst):
             return True
         return ends.both and self._matches(ends.src, dst) and self._matches(ends.dst, src)
 
     def _matches(self, pattern: str, host: str) -> bool:
-        return pattern in ("*", host) or (pattern.startswith("zone:") and self._zones[host] == pattern[5:])
+        if pattern in ("*", host) or pattern == self._parts.get(host):
+            return True
+        return pattern.startswith("zone:") and self._zones[host] == pattern[5:]
 
     def _changed(self) -> None:
         self.version += 1
@@ -395,7 +403,7 @@ class Network:
                 zones = list(self._zones.values())
                 if pattern[5:] not in zones:
                     raise BadRequest(f"no host is in {pattern}{did_you_mean(pattern[5:], zones)}")
-            elif pattern != "*":
+            elif pattern != "*" and pattern not in self._parts.values():
                 self._check_host(pattern)
 
     def _check_host(self, name: str) -> None:

@@ -6,6 +6,7 @@ from typing import Callable
 
 from palm.sim.etcd import values as v
 from palm.sim.etcd.member import Etcd
+from palm.sim.etcd.watch import PROGRESS_INTERVAL
 
 Seen = Callable[[str, str], None]
 """Called with `registered`, `deregistered` or `lease-expired`, and the key."""
@@ -14,8 +15,8 @@ Seen = Callable[[str, str], None]
 class ObservedEtcd(Etcd):
     """An Etcd; `seen` is called for records under `prefix`, after each call that changed them."""
 
-    def __init__(self, prefix: str, seen: Seen) -> None:
-        super().__init__()
+    def __init__(self, prefix: str, seen: Seen, *, progress_interval: int = PROGRESS_INTERVAL) -> None:
+        super().__init__(progress_interval=progress_interval)
         self._seen = seen
         self._stream = super().watch_open(0)
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)

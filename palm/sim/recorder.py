@@ -41,8 +41,11 @@ class Recorder:
         attempt: int = 1,
         detail: str = "",
     ) -> None:
-        # What `Entry(...)` does, without the call into Python: a run has one for every hop.
-        self.take(_new(Entry, (self._clock.now, kind, job, sequence, server, instance, attempt, detail)))
+        # What `Entry(...)` and `take` do, without the calls into Python: a run has one for every hop.
+        entry = _new(Entry, (self._clock.now, kind, job, sequence, server, instance, attempt, detail))
+        self.entries.append(entry)
+        if self.notice is not None:
+            self.notice(entry)
 
     def take(self, entry: Entry) -> None:
         """Write one that is made already."""
@@ -132,7 +135,7 @@ class ServerInstrument:
 
     def _add(self, kind: EntryKind, header: Header, sequence: int, attempt: int) -> None:
         recorder = self._recorder
-        job = recorder.name_of(header.job)
+        job = recorder.jobs.get(header.job, "")
         recorder.add(kind, job, sequence, self._server, self._instance, attempt, self._life)
 
 

@@ -1,19 +1,21 @@
 """The registry port on the simulated etcd: requests over the simulated network, with the real adapter's rules.
 
-Each request has a deadline, shared out over several tries; reads and puts are repeated, a transaction that may have
-been sent is `Indefinite`. A watch resumes from what it handed on. Silence is a fault: a session that says nothing for
-`probe_s` is asked, and thrown away when it then stays silent. This file knows nothing of etcd's own rules.
+Each request has a deadline, shared out over several tries, each at the next of etcd's members where the last one
+failed; reads and puts are repeated, a transaction that may have been sent is `Indefinite`. A watch resumes from what it
+handed on. Silence is a fault: a line that says nothing for `probe_s` is asked, and thrown away when it then stays
+silent. This file knows nothing of etcd's own rules.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from palm.errors import (
+    AuthRefused,
     Compacted,
     Indefinite,
     LeaseLost,
@@ -40,11 +42,17 @@ from palm.sim import registry_values as values
 from palm.sim.draws import Key
 from palm.sim.etcd import values as v
 from palm.sim.kernel import NANOSECONDS, Future
-from palm.sim.registry_server import Answer, Ask, RegistryServer, Session
+from palm.sim.registry_line import Line, Process
+from palm.sim.registry_server import RegistryServer
+from palm.sim.registry_session import Answer, Ask
+from palm.sim.registry_token import Token
 
 WAY_OUT = "see the script's steps on the registry, and its links"
 _PAUSE_NS, _PAUSE_NS_MAX = 100_000_000, 1_000_000_000
+_PAUSES_MIN = 5  # no pause is longer than that part of a call's time: a renewal must not sleep through its chance
 _LISTINGS_MAX = 3
+_TOKENS_MAX = 3  # repeated authentications within one call; more often means that tokens do not work here
+_NO_TOKEN = (v.Refusal.INVALID_TOKEN, v.Refusal.NO_USER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +60,12 @@ class RegistrySettings:
     """As the real adapter's. `tries` is how many equal parts the time of a call is divided into, at least 0.5 s
     each."""
 
+    user: str = ""
+    password: str = field(default="", repr=False)
     timeout_s: float = 5.0
     tries: int = 3
     probe_s: float = 2.0
     page: int = 1000
-
-
-class Process(Protocol):
-    """What the registry needs of the simulated process that it lives in."""
-
-    name: str
-    place: str
-    label: str
-    alive: bool
-
-    def now(self) -> int: ...
-    def call_at(self, when: int, callback: Callable[[], None]) -> Timer: ...
-    def perform(self, callback: Callable[[], None]) -> None: ...
-    async def sleep(self, duration: int) -> None: ...
 
 
 class SimRegistry:
@@ -77,21 +73,17 @@ class SimRegistry:
 
     __slots__ = (
         "_asked",
+        "_at",
         "_closed",
-        "_connected",
-        "_heard_at",
         "_leases",
+        "_lines",
         "_pauses",
-        "_pending",
-        "_probe",
         "_probe_ns",
         "_process",
         "_reopen",
-        "_said",
         "_server",
-        "_session",
-        "_sessions",
         "_settings",
+        "_token",
         "_watches",
     )
 
@@ -101,17 +93,15 @@ class SimRegistry:
         self._server = server
         self._process = process
         self._settings = settings
-        self._session: Session | None = None
-        self._sessions = 0
+        count = server.members.count
+        self._lines = [Line(process, server, member, self._told, self._broken) for member in range(count)]
+        # Spread over the members; instances that start together would all sit on the first one.
+        self._at = self._draw("first").random(0).randrange(count) if count > 1 else 0
+        self._token = Token(bool(settings.user), process.now, self._authenticate)
         self._pauses = 0
         self._asked = 0
-        self._said = 0
-        self._connected = False
-        self._heard_at = 0
-        self._pending: dict[int, Future[Answer | None]] = {}
         self._leases: dict[LeaseId, int] = {}
         self._watches: dict[SimWatch, None] = {}
-        self._probe: Timer | None = None
         self._probe_ns = round(settings.probe_s * NANOSECONDS)
         self._reopen: Timer | None = None
         self._closed = False
@@ -193,46 +183,77 @@ class SimRegistry:
         timeout_s: float | None = None,
         once: bool = False,
         gone_is_done: bool = False,
+        with_token: bool = True,
     ) -> Any:
         """Ask until it is answered or the time is up. `once`: never again when it may have been applied;
         `gone_is_done`: a lease that is unknown after an unsure try was ended by that try."""
         began, total = self._process.now(), round((timeout_s or self._settings.timeout_s) * NANOSECONDS)
         deadline = began + total
         per_try = max(NANOSECONDS // 2, total // self._settings.tries)
-        failures, unsure, was_there, why = 0, False, False, "no answer"
+        if len(self._lines) > 1:
+            per_try = min(per_try, total // 2)  # one that is dead must not take up all of it
+        failures, tokens, unsure, was_there, why = 0, 0, False, False, "no answer"
         while (left := deadline - self._process.now()) > 0 and not self._closed:
+            token = ""
+            if with_token and self._token.used:
+                token = await self._token.get(left)
+                left = deadline - self._process.now()
+            line = self._lines[self._at]
             sent_at = self._process.now()
-            if once and not self._connected:
-                answer = await self._ask(Ask(self._next(), "hello"), min(per_try, left))
+            if once and not line.connected:
+                answer = await line.ask(Ask(self._next(), "hello"), min(per_try, left))
                 unsure_now = False
                 left = deadline - self._process.now()
-            if not once or self._connected:
-                answer = await self._ask(Ask(self._next(), method, arguments), min(per_try, left))
+            if not once or line.connected:
+                answer = await line.ask(Ask(self._next(), method, arguments, token), min(per_try, left))
                 unsure_now = answer is None
             if answer is not None and not answer.absent:
                 if answer.refusal is None:
                     return answer.value
                 if gone_is_done and unsure and answer.refusal.refusal is v.Refusal.LEASE_NOT_FOUND:
                     return None
+                if answer.refusal.refusal in _NO_TOKEN and self._token.used and tokens < _TOKENS_MAX:
+                    tokens += 1
+                    await self._token.get(left, stale=token)
+                    continue
                 raise values.refused(operation, answer.refusal) from answer.refusal
             spent_s = (self._process.now() - began) / NANOSECONDS
             if unsure_now and once:
+                self._leave(line)
                 raise Indefinite(
                     f"{operation} was sent to the registry and may have been applied: no answer after {spent_s:.1f} s; "
                     "read back a value of your own before repeating it"
                 )
             failures += 1
             unsure = unsure or unsure_now
-            was_there = was_there or (unsure_now and self._connected)
+            was_there = was_there or (unsure_now and line.connected)
             why = answer.absent if answer is not None else "no answer"
             timed_out = answer is None and self._process.now() > sent_at
-            if timed_out and self._heard_at <= sent_at:
-                self._throw_away()  # nothing at all came back since: the connection may be dead
-            else:
+            self._leave(line)
+            if timed_out and line.heard_at <= sent_at:
+                line.throw_away()  # nothing at all came back since: the connection may be dead
+            elif failures % len(self._lines) == 0:
                 # Also where another call threw the session away under this one: else two would do it to each other
                 # for ever.
-                await self._process.sleep(min(self._pause(failures), max(0, deadline - self._process.now())))
+                pause = min(self._pause(failures // len(self._lines)), total // _PAUSES_MIN)
+                await self._process.sleep(min(pause, max(0, deadline - self._process.now())))
         raise self._exhausted(operation, began, was_there, unsure, why)
+
+    def _leave(self, line: Line) -> None:
+        """Go on to the next member, if `line` is what is used now."""
+        if self._lines[self._at] is line:
+            self._at = (self._at + 1) % len(self._lines)
+
+    async def _authenticate(self, within_ns: int) -> str:
+        token: str = await self._call(
+            "authenticate",
+            "authenticate",
+            self._settings.user,
+            self._settings.password,
+            timeout_s=within_ns / NANOSECONDS,
+            with_token=False,
+        )
+        return token
 
     def _exhausted(self, operation: str, began: int, was_there: bool, unsure: bool, why: str) -> RegistryError:
         spent_s = (self._process.now() - began) / NANOSECONDS
@@ -245,18 +266,6 @@ class SimRegistry:
             f"no registry answered {operation} within {spent_s:.1f} s{perhaps}: {why}; {WAY_OUT}"
         )
 
-    async def _ask(self, ask: Ask, timeout_ns: int) -> Answer | None:
-        """One try; None when there was no answer in time."""
-        answered: Future[Answer | None] = Future()
-        self._pending[ask.number] = answered
-        timer = self._process.call_at(self._process.now() + timeout_ns, partial(answered.set, None))
-        try:
-            self._link().ask(ask)
-            return await answered
-        finally:
-            timer.cancel()
-            self._pending.pop(ask.number, None)
-
     def _next(self) -> int:
         self._asked += 1
         return self._asked
@@ -264,64 +273,13 @@ class SimRegistry:
     def _pause(self, failures: int) -> int:
         self._pauses += 1
         pause = min(_PAUSE_NS << min(failures - 1, 10), _PAUSE_NS_MAX)
-        jitter = Key(self._server.kernel.seed, f"{self._process.label}/registry/pause").unit(self._pauses)
+        jitter = self._draw("pause").unit(self._pauses)
         return int(pause * (0.5 + jitter / 2))
 
-    # -- the session ---------------------------------------------------------------------------------------------
+    def _draw(self, what: str) -> Key:
+        return Key(self._server.kernel.seed, f"{self._process.label}/registry/{what}")
 
-    def _link(self) -> Session:
-        if self._session is None:
-            self._sessions += 1
-            self._said = 0
-            self._connected = False
-            process, number = self._process, self._sessions
-            self._session = self._server.open(
-                (process.place, process.label),
-                f"{process.label}/registry/{number}",
-                lambda answers: process.perform(partial(self._heard, number, answers)),
-                lambda: process.perform(partial(self._lost, number)),
-            )
-        return self._session
-
-    def _heard(self, session: int, answers: list[Answer]) -> None:
-        if session != self._sessions or self._session is None:
-            return
-        self._session.down.taken(len(answers))
-        for answer in answers:
-            if answer.place <= self._said:
-                continue  # a copy: streams have none
-            if answer.place > self._said + 1:
-                self._throw_away()  # a hole: what follows cannot be trusted
-                return
-            self._said = answer.place
-            self._heard_at = self._process.now()
-            self._connected = self._connected or not answer.absent
-            if answer.number == 0:
-                for watch in list(self._watches):
-                    if watch.stream == answer.stream:
-                        watch.heard(answer.value)
-            else:
-                future = self._pending.get(answer.number)
-                if future is not None:
-                    future.set(answer)
-
-    def _lost(self, session: int) -> None:
-        if session == self._sessions:
-            self._throw_away()
-
-    def _throw_away(self) -> None:
-        """Drop the session with all that is asked and watched on it; watches come again on the next one."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.leave()
-        self._connected = False
-        self._sessions += 1
-        for answered in list(self._pending.values()):
-            answered.set(None)
-        if self._watches and not self._closed:
-            for watch in self._watches:
-                watch.stream = 0
-            self._reopen_later(1)
+    # -- the end ---------------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
         if self._closed:
@@ -329,28 +287,33 @@ class SimRegistry:
         self._closed = True
         for watch in list(self._watches):
             watch.end(None)
-        self._throw_away()
-        for timer in (self._probe, self._reopen):
-            if timer is not None:
-                timer.cancel()
+        for line in self._lines:
+            line.throw_away()
+            if line.probe is not None:
+                line.probe.cancel()
+        if self._reopen is not None:
+            self._reopen.cancel()
 
     def crash(self) -> None:
-        """The process is dead: its connection ends, its leases run out by themselves."""
+        """The process is dead: its connections end, its leases run out by themselves."""
         self._closed = True
         self._watches.clear()
-        self._pending.clear()
-        if self._session is not None:
-            self._session.leave()
+        for line in self._lines:
+            line.pending.clear()
+            if line.session is not None:
+                line.session.leave()
 
     def suspend(self) -> None:
-        """Its machine is: the registry finds the connection dead, and closes it. Leases run on."""
-        if self._session is not None:
-            self._session.forget()
+        """Its machine is: the registry finds the connections dead, and closes them. Leases run on."""
+        for line in self._lines:
+            if line.session is not None:
+                line.session.forget()
 
     def resume(self) -> None:
-        """The connection is found dead."""
+        """The connections are found dead."""
         if not self._closed:
-            self._throw_away()
+            for line in self._lines:
+                line.throw_away()
 
     # -- watches -------------------------------------------------------------------------------------------------
 
@@ -361,40 +324,86 @@ class SimRegistry:
             return
         self._watches[watch] = None
         self._open(watch, 1)
-        if self._probe is None:
-            self._heard_at = self._process.now()
-            self._probe_later()
 
     def finish(self, watch: SimWatch) -> None:
         """A watch is over; its stream, if there is one, is closed."""
         self._watches.pop(watch, None)
-        if watch.stream and self._session is not None and not self._closed:
-            self._session.ask(Ask(self._next(), "unwatch", (watch.stream,)))
+        line = watch.line
+        if watch.stream and line is not None and line.session is not None and not self._closed:
+            line.session.ask(Ask(self._next(), "unwatch", (watch.stream,)))
 
     def _open(self, watch: SimWatch, failures: int) -> None:
         number = self._next()
         opened: Future[Answer | None] = Future()
-        self._pending[number] = opened
-        session, asked_on = self._link(), self._sessions
+        line = watch.line = self._lines[self._at]
+        session, life = line.link(), line.lives
+        line.pending[number] = opened
+        token = self._token.value or ""
 
         def answered(answer: Answer | None) -> None:
             patience.cancel()
-            self._pending.pop(number, None)
+            line.pending.pop(number, None)
             if answer is None:
-                if asked_on == self._sessions:
-                    self._throw_away()
+                if life == line.lives:
+                    self._leave(line)
+                    line.throw_away()
             elif answer.absent:
-                self._reopen_later(failures + 1)
+                self._again(watch, line, failures + 1)
+            elif answer.refusal is not None:
+                self._denied(watch, answer.refusal, token)
             else:
-                watch.stream = answer.value
+                watch.stream, watch.denied = answer.value, 0
                 if watch not in self._watches:
                     self.finish(watch)  # it was closed meanwhile
+                elif line.probe is None:
+                    self._probe_at(line, self._process.now() + self._probe_ns)
 
         patience = self._process.call_at(self._process.now() + self._probe_ns, partial(opened.set, None))
         opened.then(answered)
         first, end = watch.range
         request = v.WatchRequest(key=first, range_end=end, start_revision=watch.handed_on + 1)
-        session.ask(Ask(number, "watch", (request,)))
+        session.ask(Ask(number, "watch", (request,), token))
+
+    def _told(self, line: Line, answer: Answer) -> None:
+        """A stream of that line has said something."""
+        for watch in list(self._watches):
+            if watch.line is line and watch.stream == answer.stream:
+                if answer.absent:
+                    self._again(watch, line, 1)
+                else:
+                    watch.heard(answer.value)
+
+    def _broken(self, line: Line) -> None:
+        """The watches of that line come again on the next one."""
+        if self._closed:
+            return
+        for watch in self._watches:
+            if watch.line is line:
+                watch.line, watch.stream = None, 0
+                self._reopen_later(1)
+
+    def _again(self, watch: SimWatch, line: Line, failures: int) -> None:
+        watch.line, watch.stream = None, 0
+        self._leave(line)
+        self._reopen_later(failures)
+
+    def _denied(self, watch: SimWatch, refusal: v.EtcdRefused, token: str) -> None:
+        """etcd denies a watch whose token is not known as it denies one that is not permitted: a fresh one tells."""
+        watch.line, watch.stream = None, 0
+        watch.denied += 1
+        if not self._token.used or watch.denied > 1:
+            watch.end(values.refused("watch", refusal))
+        else:
+            self._process.spawn(self._with_fresh_token(watch, token), "token")
+
+    async def _with_fresh_token(self, watch: SimWatch, stale: str) -> None:
+        try:
+            await self._token.get(self._probe_ns, stale=stale)
+        except AuthRefused as refusal:
+            watch.end(refusal)
+        except RegistryError:
+            watch.denied = 0  # nobody was there to ask
+        self._reopen_later(1)
 
     def _reopen_later(self, failures: int) -> None:
         if self._reopen is None:
@@ -404,24 +413,36 @@ class SimRegistry:
     def _reopen_all(self, failures: int) -> None:
         self._reopen = None
         for watch in list(self._watches):
-            if watch.stream == 0:
+            if watch.line is None:
                 self._open(watch, failures)
 
-    def _probe_later(self) -> None:
-        self._probe = self._process.call_at(self._process.now() + self._probe_ns, self._look)
+    # -- silence -------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """After `probe_s` of silence ask for a sign of life, after as much again give the session up."""
-        self._probe = None
-        if not self._watches or self._closed:
+    def _probe_at(self, line: Line, when: int) -> None:
+        line.probe = self._process.call_at(when, partial(self._look, line))
+
+    def _look(self, line: Line) -> None:
+        """After `probe_s` of silence ask how far the streams are, after half as much again anything at all, and after
+        as much again give the line up."""
+        line.probe = None
+        streams = [watch.stream for watch in self._watches if watch.line is line and watch.stream]
+        if not streams or line.session is None or self._closed:
             return
-        silent = self._process.now() - self._heard_at
-        if silent >= 2 * self._probe_ns:
-            self._heard_at = self._process.now()
-            self._throw_away()
-        elif silent >= self._probe_ns:
-            self._link().ask(Ask(self._next(), "hello"))
-        self._probe_later()
+        now, half = self._process.now(), self._probe_ns // 2
+        silent = now - line.heard_at
+        if silent < 2 * half:
+            self._probe_at(line, line.heard_at + self._probe_ns)
+            return
+        if silent < 3 * half:
+            for stream in streams:
+                line.session.ask(Ask(self._next(), "progress", (stream,)))
+        elif silent < 4 * half:
+            line.session.ask(Ask(self._next(), "hello"))
+        else:
+            self._leave(line)
+            line.throw_away()
+            return
+        self._probe_at(line, now + half)
 
 
 class SimWatch:
@@ -430,7 +451,20 @@ class SimWatch:
     What has arrived and was not read waits here, and counts as handed on; the history that etcd keeps bounds it.
     """
 
-    __slots__ = ("_begun", "_error", "_key", "_over", "_prefix", "_ready", "_registry", "_wake", "handed_on", "stream")
+    __slots__ = (
+        "_begun",
+        "_error",
+        "_key",
+        "_over",
+        "_prefix",
+        "_ready",
+        "_registry",
+        "_wake",
+        "denied",
+        "handed_on",
+        "line",
+        "stream",
+    )
 
     def __init__(self, registry: SimRegistry, prefix: str, after: int) -> None:
         self._registry = registry
@@ -442,7 +476,11 @@ class SimWatch:
         self._error: Exception | None = None
         self._wake: Future[None] | None = None
         self.handed_on = after
+        self.line: Line | None = None
+        """Where it is watched, or is asked for; None between two."""
         self.stream = 0
+        self.denied = 0
+        """Refusals in a row."""
 
     @property
     def range(self) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from palm.errors import Compacted, LeaseLost, RegistryError, RegistryRefused
+from palm.errors import AuthRefused, Compacted, LeaseLost, RegistryError, RegistryRefused
 from palm.ports.registry import (
     Change,
     Committed,
@@ -20,6 +20,12 @@ from palm.ports.registry import (
 )
 from palm.sim.etcd import values as v
 
+_WHO = {
+    v.Refusal.AUTH_FAILED: "check the user and password that it was given",
+    v.Refusal.INVALID_TOKEN: "check the user and password that it was given",
+    v.Refusal.NO_USER: "the registry wants authentication: give user and password",
+    v.Refusal.PERMISSION_DENIED: "grant the user's role read and write on PALM's prefix",
+}
 _TARGETS = ("version", "create", "mod", "lease", "value")
 
 
@@ -86,6 +92,8 @@ def refused(operation: str, refusal: v.EtcdRefused) -> RegistryError:
     """etcd's no, as the port says it."""
     if refusal.refusal is v.Refusal.LEASE_NOT_FOUND:
         return LeaseLost(f"{operation}: the lease has expired or was revoked; grant a new one")
+    if refusal.refusal in _WHO:
+        return AuthRefused(f"{operation}: {refusal} ({_WHO[refusal.refusal]})")
     if refusal.refusal is v.Refusal.COMPACTED:
         return Compacted(f"{operation}: {refusal}; list again")
     return RegistryRefused(f"{operation}: {refusal}")

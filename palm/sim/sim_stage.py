@@ -7,12 +7,15 @@ from typing import Callable, Mapping, Sequence
 
 from palm.sim.cluster import Cluster, Instance
 from palm.sim.faults import (
+    crash_member,
     crash_registry,
     do_to_processes,
     do_to_registry,
     fill_registry,
+    freeze_member,
     freeze_registry,
     reset_links,
+    restart_member,
     restart_registry,
 )
 from palm.sim.history import Entry
@@ -22,7 +25,7 @@ from palm.sim.network import Ends, Rule
 from palm.sim.points import Points
 from palm.sim.recorder import Recorder
 from palm.sim.scenario import actions
-from palm.sim.scenario.names import TheRegistry
+from palm.sim.scenario.names import SameAs, Target, TheRegistry, members_meant
 from palm.sim.stage import Done
 
 
@@ -33,6 +36,8 @@ class SimStage:
         self._cluster = cluster
         self._on_cancel = on_cancel
         self._points = Points(cluster)
+        self._members: dict[str, int | None] = {}
+        """By step that was done to the registry: to which member; None: to all."""
 
     @property
     def clock(self) -> Kernel:
@@ -65,7 +70,7 @@ class SimStage:
         return host.thaw
 
     def lay(self, ends: Ends, action: LinkAction, name: str) -> Rule:
-        return self._cluster.world.network.lay(ends, action, name)
+        return self._cluster.world.network.lay(self._ends(ends), action, name)
 
     def lift(self, rule: Rule) -> None:
         self._cluster.world.network.lift(rule)
@@ -77,18 +82,21 @@ class SimStage:
     def act(self, step: str, action: actions.Action, who: Sequence[Instance]) -> Done:
         cluster = self._cluster
         match action:
-            case actions.Crash(who=TheRegistry(leader=True)):
-                return do_to_registry(actions.ChangeLeader(), cluster)
-            case actions.Crash(who=TheRegistry()):
-                return crash_registry(cluster)
-            case actions.Restart(who=TheRegistry()):
-                return restart_registry(cluster)
-            case actions.Freeze(who=TheRegistry()):
-                return freeze_registry(cluster, step, action.for_ns)
+            case actions.Crash() if self._is_registry(action.who):
+                member = self._member(step, action.who)
+                return crash_registry(cluster) if member is None else crash_member(cluster, member)
+            case actions.Restart() if self._is_registry(action.who):
+                member = self._member(step, action.who)
+                return restart_registry(cluster) if member is None else restart_member(cluster, member)
+            case actions.Freeze(for_ns=for_ns) if self._is_registry(action.who):
+                member = self._member(step, action.who)
+                if member is None:
+                    return freeze_registry(cluster, step, for_ns)
+                return freeze_member(cluster, member, step, for_ns)
             case actions.DiskFull(who=TheRegistry()):
                 return fill_registry(action, cluster)
             case actions.Reset():
-                return reset_links(action, cluster)
+                return reset_links(self._ends(action.link), cluster)
             case actions.Point():
                 self._points.arm(step, action)
                 touched = self._points.touched
@@ -105,3 +113,30 @@ class SimStage:
 
     def heard(self, entry: Entry) -> None:
         self._points.reached(entry)
+
+    def _is_registry(self, who: Target) -> bool:
+        return who.step in self._members if isinstance(who, SameAs) else isinstance(who, TheRegistry)
+
+    def _member(self, step: str, who: Target) -> int | None:
+        """Which member of the registry is meant; None for all of them."""
+        member: int | None = None
+        match who:
+            case SameAs():
+                member = self._members.get(who.step)
+            case TheRegistry(leader=True):
+                member = self._cluster.registry.members.who_leads()
+            case TheRegistry():
+                member = who.member
+        self._members[step] = member
+        return member
+
+    def _ends(self, ends: Ends) -> Ends:
+        """With the member that leads now in the place of `registry.leader`."""
+        return Ends(self._end(ends.src), self._end(ends.dst), ends.both)
+
+    def _end(self, end: str) -> str:
+        who = members_meant(end)
+        if who is None or not who.is_one:
+            return end
+        members = self._cluster.registry.members
+        return members.places[members.who_leads() if who.member is None else who.member]

@@ -20,7 +20,7 @@ from palm.sim import sandbox
 from palm.sim.blame import raised_at
 from palm.sim.chaos import with_chaos
 from palm.sim.checkers import CheckResult, Verdict
-from palm.sim.cluster import Cluster, ServerSpec
+from palm.sim.cluster import Cluster, RegistryShape, ServerSpec
 from palm.sim.history import EntryKind, History, Interval
 from palm.sim.judge import judge, judged_until, looked_at, overall
 from palm.sim.linearizable import Operation
@@ -130,10 +130,18 @@ class _Run:
         wrap: Callable[[str, Function], Function] | None,
         film: Film | None,
     ) -> None:
-        lease = scenario.world.registry.lease
+        registry = scenario.world.registry
+        lease = registry.lease
         self._scenario = scenario
         self._seed = seed
-        self._cluster = Cluster(seed, ttl_s=lease.ttl_ns // NS, renew=lease.renew_ns)
+        shape = RegistryShape(
+            members=registry.members,
+            history=registry.history,
+            progress_ns=registry.watch.progress_ns,
+            progress_overtakes=registry.watch.overtakes,
+            token_ns=None if registry.auth is None else registry.auth.token_ns,
+        )
+        self._cluster = Cluster(seed, ttl_s=lease.ttl_ns // NS, renew=lease.renew_ns, registry=shape)
         self._kernel = self._cluster.world.kernel
         self._kernel.trace.sink = trace
         if wrap is not None:

@@ -129,15 +129,11 @@ class Script(Generic[A]):
         self._started[step.id] = now
         action = step.action
         match action:
-            case (
-                actions.Crash(who=TheRegistry())
-                | actions.Freeze(who=TheRegistry())
-                | actions.DiskFull(who=TheRegistry())
-            ):
+            case actions.Crash() | actions.Freeze() | actions.DiskFull() if self._of_registry(action.who):
                 self._follow(step, self._stage.act(step.id, action, []))
-            case actions.Restart(who=TheRegistry()):
+            case actions.Restart() if self._of_registry(action.who):
                 self._follow(step, self._stage.act(step.id, action, []))
-                self._end_crash_of_registry()
+                self._end_crash_of_registry(action.who)
             case actions.Heal():
                 self._heal_links(step, action)
             case actions.Crash(memory="kept"):
@@ -183,11 +179,19 @@ class Script(Generic[A]):
         if done.undo is not None:
             self._lasts(step, done.for_ns, done.undo)
 
-    def _end_crash_of_registry(self) -> None:
+    def _of_registry(self, who: Target) -> bool:
+        """It means the registry, or what another step has done to that."""
+        if isinstance(who, SameAs):
+            [action] = [step.action for step in self._steps if step.id == who.step]
+            return isinstance(getattr(action, "who", None), TheRegistry)
+        return isinstance(who, TheRegistry)
+
+    def _end_crash_of_registry(self, who: Target) -> None:
         for step in self._steps:
-            is_crash = isinstance(step.action, actions.Crash) and isinstance(step.action.who, TheRegistry)
-            if is_crash and step.id in self._started:
-                self._ended.setdefault(step.id, self._clock.now)
+            if isinstance(step.action, actions.Crash) and step.id in self._started:
+                back = who in (TheRegistry(), SameAs(step.id), step.action.who)
+                if back and isinstance(step.action.who, TheRegistry):
+                    self._ended.setdefault(step.id, self._clock.now)
 
     def _lasts(self, step: Step, duration: int | None, undo: Callable[[], None]) -> None:
         self._undo[step.id] = undo

@@ -17,7 +17,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Callable, Generator, Iterable, TypeVar
 
-from palm.errors import HarnessError, ScenarioError
+from palm.errors import HarnessError, PalmError
 from palm.sim.chaos import with_chaos
 from palm.sim.coverage import Pair, pairs_of
 from palm.sim.history import History
@@ -66,7 +66,7 @@ def run_task(task: Task) -> Outcome:
     try:
         scenario = _loaded(task.path)
         result = run(scenario, task.seed)
-    except (HarnessError, ScenarioError) as error:
+    except PalmError as error:
         return Outcome(task=task, result=None, error=f"{type(error).__name__}: {error}")
     steps = with_chaos(scenario, task.seed)[0].script
     pairs = pairs_of(result.history, {step.id: step.do for step in steps})

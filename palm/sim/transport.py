@@ -283,7 +283,7 @@ class Connection:
         listener.served(self)
         held, self.held = self.held, []
         for _, frame in held:
-            self.dialer.send_through(self.out, frame)
+            self.dialer.send_through(self.out, frame, sum(map(len, frame)))
 
     def _blame(self) -> None:
         listener = self._fabric.bound.get(self.address)
@@ -469,12 +469,12 @@ class SimTransport:
         if pipe.in_flight >= self.settings.high_water_frames:
             self.give_back(peer, [frame], "full")
             return
-        self.send_through(pipe, frame)
+        self.send_through(pipe, frame, size)
 
-    def send_through(self, pipe: Pipe[Frame], frame: Frame) -> None:
+    def send_through(self, pipe: Pipe[Frame], frame: Frame, size: int) -> None:
         """Hand one frame to the network, by a link that is up."""
         self.counters.frames_sent += 1
-        self.counters.bytes_sent += sum(map(len, frame))
+        self.counters.bytes_sent += size
         processor = self.process.processor
         if processor is not None and (cost := _cost(processor, frame)):
             # It leaves at once, and what it costs delays what the process does next: so no order changes.

@@ -23,10 +23,10 @@ class World:
     """Made from a seed. Keep `palm.sim.sandbox.installed()` around the runs of it whose user code asks for the time,
     for chance, or for what a simulated process cannot have."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, registry_members: int = 1) -> None:
         self.kernel = Kernel(seed)
         self.network = Network(self.kernel)
-        self.registry = RegistryServer(self.network)
+        self.registry = RegistryServer(self.network, members=registry_members)
         self.fabric = Fabric(self.network)
         self.stacks = Stacks()
         self.processes: dict[str, Host] = {}

@@ -135,8 +135,7 @@ class Codec:
             return []
         if len(runs) == 1 and runs[0][2] - runs[0][1] == 1:
             batch, index, _ = runs[0]
-            single = self._single(batch, index)
-            single.payload = _payload_bytes(batch)[index]
+            single = self._single(batch, index, _payload_bytes(batch)[index])
             return [(pack(Body.SINGLE, single.SerializeToString()),)]
         positions: dict[Header, int] = {}
         columns = [positions.setdefault(batch.header, len(positions)) for batch, _, _ in runs]
@@ -174,20 +173,22 @@ class Codec:
         return [(pack(Body.TABLE, body.SerializeToString()),)]
 
     def _large(self, batch: Batch, index: int, payload: bytes) -> Frame:
-        single = self._single(batch, index)
+        single = self._single(batch, index, b"")
         single.frame_bytes = len(payload) + 1
         return (pack(Body.SINGLE, single.SerializeToString()), payload)
 
-    def _single(self, batch: Batch, index: int) -> Single:
+    def _single(self, batch: Batch, index: int, payload: bytes) -> Single:
+        status = 0 if batch.statuses is None else batch.statuses[index]
         return Single(
             header=self._header_bytes(batch.header),
             watermark=batch.watermark,
             remaining_us=_remaining_us(batch),
             sequence=batch.sequences[index],
             attempt=1 if batch.attempts is None else batch.attempts[index],
-            status=0 if batch.statuses is None else batch.statuses[index],  # type: ignore[arg-type]  # enum as int
+            status=status,  # type: ignore[arg-type]  # enum as int
+            payload=payload,
             part=_path_message(batch.sequences[index]) if batch.header.parts else None,
-            span=next(iter(_spans(batch.sequences[index : index + 1], (batch.statuses or [0])[index : index + 1])), 0),
+            span=next(iter(_spans(batch.sequences[index : index + 1], [status])), 0) if status else 0,
         )
 
     def _header_bytes(self, header: Header) -> bytes:
@@ -233,14 +234,16 @@ class Codec:
     def _decode_single(self, single: Single, payload: bytes | None) -> Batch:
         if (single.frame_bytes or None) != (None if payload is None else len(payload) + 1):
             raise BadFrame("the payload's frame is missing, or not as long as announced")
-        if not _TRAVELLING.issuperset((int(single.status),)) or single.attempt > 1_000_000:
+        status = int(single.status)
+        if status not in _TRAVELLING or single.attempt > 1_000_000:
             raise BadFrame("status or attempt out of range")
         header = self._header(single.header)
         if header.parts != single.HasField("part"):
             raise BadFrame("a part without its path, or a path that is no part's")
         sequences: list[int] = [_part(single.sequence, single.part)] if header.parts else [single.sequence]
         payloads: list[Payload] = [single.payload if payload is None else payload]
-        _put_spans(sequences, payloads, [int(single.status)], [single.span] if single.span else [])
+        if status or single.span:
+            _put_spans(sequences, payloads, [status], [single.span] if single.span else [])
         return _opened(
             Batch(
                 header,
@@ -249,7 +252,7 @@ class Codec:
                 payloads,
                 _remaining(single.remaining_us),
                 None if single.attempt <= 1 else [single.attempt],
-                [int(single.status)] if single.status else None,
+                [status] if status else None,
             )
         )
 

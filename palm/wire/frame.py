@@ -17,6 +17,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """Far above what coalescing makes (64 KiB and one small payload), far below what would hurt to hold."""
 
 _PREFIX = struct.Struct(">2sBBII")
+_SIZE = _PREFIX.size
 _MAGIC = b"PM"
 
 
@@ -32,16 +33,16 @@ def pack(kind: Body, body: bytes) -> bytes:
 
 def unpack(envelope: bytes) -> tuple[int, bytes]:
     """Kind and body of an envelope; `BadFrame` says what is wrong with it, never quoting its bytes."""
-    if len(envelope) < _PREFIX.size:
+    if len(envelope) < _SIZE:
         raise BadFrame(f"{len(envelope)} bytes are too few for a frame")
     magic, version, kind, length, checksum = _PREFIX.unpack_from(envelope)
     if magic != _MAGIC:
         raise BadFrame("not a PALM frame")
     if version != VERSION:
         raise BadFrame(f"wire version {version}; this is {VERSION}")
-    if length != len(envelope) - _PREFIX.size or length > MAX_BODY_BYTES:
-        raise BadFrame(f"announces {length} bytes of body and has {len(envelope) - _PREFIX.size}")
-    body = envelope[_PREFIX.size :]
+    if length != len(envelope) - _SIZE or length > MAX_BODY_BYTES:
+        raise BadFrame(f"announces {length} bytes of body and has {len(envelope) - _SIZE}")
+    body = envelope[_SIZE:]
     if crc32(body) != checksum:
         raise BadFrame("checksum does not match")
     return kind, body

@@ -32,7 +32,8 @@ expect:
 CLEAN = "from palm import RegisteredServer\n\nclass Clean(RegisteredServer):\n"
 CLASSES = {
     "clean.py": f"{CLEAN}    def line(self, message):\n        return message\n",
-    "asks.py": f"{CLEAN}    def __init__(self, where):\n        pass\n    def line(self, message):\n        return message\n",
+    "asks.py": f"{CLEAN}    def __init__(self, where):\n        pass\n    line = print\n",
+    "marks.py": f"{CLEAN}    def line(self, message):\n        self.mark('half')\n        return message\n",
     "raises.py": f"{CLEAN}    def __init__(self):\n        raise KeyError('config')\n    line = print\n",
     "ends.py": f"import sys\n{CLEAN}    line = print\nsys.exit(3)\n",
     "imports.py": f"import nowhere_to_be_found\n{CLEAN}    line = print\n",
@@ -53,6 +54,7 @@ BOTH: dict[str, tuple[bytes, str]] = {
     "a trigger that waits for itself": (changed("at: 1s", "after: {step: back}"), ":15: script[0].after: step die can never happen: it waits for itself: die -> back -> die"),
     "more messages than there are": (changed("at: 1s", "when: {event: sent, nth: 201}"), ":15: script[0].when.nth: expected at most 200"),
     "a server that is not visited": (changed("at: 1s", "when: {event: handling, server: claen}"), ":15: script[0].when.server: expected a server of this scenario, found 'claen' (did you mean 'clean'?)"),
+    "a mark that nobody places": (changed("at: 1s", "when: {event: mark, name: hafl}").replace(b"clean.py", b"marks.py"), ":15: script[0].when.name: expected a mark that a server's file places, found 'hafl' (did you mean 'half'?)"),
     "a check without a job": (changed("exactly-once, job: main", "exactly-once"), ":18: expect.finally[0]: check exactly-once needs the key 'job'"),
     "p99 below p50": (changed("p99: 3ms", "p99: 500us"), ":9: world.servers.clean.service.lognormal.p99: expected p99 to be at least p50 (1ms), found '500us'"),
     "ten megabytes of aliases": (b"a: &a [x]\n" + b"b: [*a, *a]\n" * 850_000, ":1: a scenario file has at most 1048576 bytes"),
@@ -176,6 +178,8 @@ def test_a_file_that_cannot_be_read_is_named(kind: str, folder: Path, capsys: py
         (["simulate"], "the following arguments are required: scenario"),
         (["scenario"], "the following arguments are required: WHAT"),
         (["scenario", "chekc", "x"], "invalid choice: 'chekc'"),
+        (["plan", "x"], "the following arguments are required: --vary"),
+        (["calibrate"], "the following arguments are required: recording"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

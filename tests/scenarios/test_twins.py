@@ -12,6 +12,7 @@ from palm.core import chain, client, kinds, memory, server
 from palm.errors import HarnessError
 from palm.runtime import directory, election, registration
 from palm.sim import cluster
+from palm.sim import registry as sim_registry
 from palm.sim.checkers import Verdict
 from palm.sim.scenario.scenario import load
 from palm.sim.simulation import run
@@ -46,6 +47,7 @@ SENT_AGAIN_WHEN_TURNED_AWAY = (
     "            group.pinned = job.at_most_once and later\n            job.waiting.append(group)\n",
     "            group.pinned = job.at_most_once and later\n",
 )
+GOES_TO_THE_NEXT_MEMBER = ("            self._at = (self._at + 1) % len(self._lines)\n", "            pass\n")
 A_LOST_LEASE = (
     "            except LeaseLost:\n                self._lease = None\n",
     "            except LeaseLost:\n                continue\n",
@@ -153,6 +155,38 @@ TWINS = [
         "exactly-once",
     ),
     Twin("registry/outage-of-many", registration, *A_LOST_LEASE, "registered"),
+    Twin(
+        "registry/two-outages",
+        registration,
+        "                pause = min(RETRY, self._renew)\n",
+        "",
+        "never deposed server primes",
+    ),
+    Twin("registry/member-crash", sim_registry, *GOES_TO_THE_NEXT_MEMBER, "never deposed server primes"),
+    Twin("registry/member-apart", sim_registry, *GOES_TO_THE_NEXT_MEMBER, "converged"),
+    Twin("registry/member-frozen", sim_registry, *GOES_TO_THE_NEXT_MEMBER, "converged"),
+    Twin(
+        "registry/overtaken",
+        sim_registry,
+        "        if changes:\n            self.handed_on = changes[-1].record.mod_revision\n",
+        "        self.handed_on = max(self.handed_on, answer.revision)\n        if changes:\n",
+        "converged",
+    ),
+    Twin(
+        "registry/password",
+        sim_registry,
+        "                    await self._token.get(left, stale=token)\n",
+        "",
+        "registered",
+    ),
+    Twin(
+        "registry/half-applied",
+        registration,
+        '            except Indefinite as error:\n                self._log(f"registry: {error}")\n',
+        "            except Indefinite:\n"
+        "                return Committed(succeeded=True, revision=Revision(2), responses=())\n",
+        "registered",
+    ),
     Twin(
         "registry/disk-full",
         cluster,

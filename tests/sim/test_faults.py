@@ -57,6 +57,9 @@ def under(step: str, **changes: str) -> Result:
         "do: registry.compact",
         "do: registry.drop-watch",
         "do: crash, who: registry.leader",
+        "do: freeze, who: registry.leader, for: 2s",
+        'do: cut, link: "registry.leader <-> registry", for: 3s',
+        'do: cut, link: "* <-> registry.leader", for: 3s',
         "do: freeze, who: registry, for: 2s",
     ],
 )
@@ -115,7 +118,11 @@ def test_a_queue_overflows_and_what_is_on_top_is_lost() -> None:
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        ("do: freeze, who: registry.leader, for: 1s", "what can be done to it is crash"),
+        ("do: restart, who: registry.leader", "step:ID or registry[INDEX]"),
+        ('do: crash, who: "registry[3]"', "an index from 0 to 2"),
+        ('do: cut, link: "one <-> registry[3]", for: 1s', "an index from 0 to 2"),
+        ('do: slow, link: "registry.leader <-> registry", by: 1ms, for: 1s', "between members of the registry nothing"),
+        ("do: registry.refuse, for: 1s", "a registry that wants a password"),
         ("do: busy, who: registry, by: 1ms, for: 1s", "what can be done to it is crash, restart, freeze or disk-full"),
         ("do: scale, server: cuont, to: 3", "did you mean 'count'?"),
         ("do: drift, who: count, ppm: 900000", "a whole number from -100000 to 100000"),

@@ -85,7 +85,7 @@ MISSES: dict[str, str] = {
     "restart": "do: restart, who: idle",
     "upgrade": 'do: upgrade, who: idle, to: "marked.py:Marked"',
     "scale": "do: scale, server: marked, to: 2",
-    "point": "do: point, name: nowhere, effect: fail, for: 1s",
+    "point": "do: point, name: half, effect: fail, for: 1s",
     "registry.unsure": "do: registry.unsure, writes: 3",
     "registry.compact": "do: registry.compact",
 }
@@ -137,5 +137,5 @@ def test_what_touches_nothing_makes_the_run_inconclusive(action: str, tmp_path: 
 
 def test_a_step_that_never_comes_makes_the_run_inconclusive(tmp_path: Path) -> None:
     """Its trigger waits for what did not happen."""
-    result = under("when: {event: mark, name: nowhere}, do: crash, who: that", "", tmp_path)
+    result = under("when: {event: handling, nth: 5000}, do: crash, who: that", "", tmp_path)
     assert why_not(result) == ["faults must-bite: it was never done"]

@@ -132,6 +132,25 @@ def test_a_crash_in_mid_job_loses_nothing() -> None:
         assert not sim.instance("worker[1]").is_up
 
 
+def test_one_that_was_suspended_goes_on_with_what_it_had_in_memory() -> None:
+    """Its object is the same, its work was done by others meanwhile, and nothing is lost or comes twice."""
+    made: list[Worker] = []
+
+    def make() -> Worker:
+        made.append(Worker())
+        return made[-1]
+
+    with simulate(make, name="worker", instances=2, seed=7, service_s=0.01) as sim:
+        at_first = len(made)
+        sim.at(1.0, lambda: sim.suspend("worker[1]"))
+        sim.at(1.5, lambda: sim.suspend("worker[1]"))  # harmless
+        sim.at(9.0, lambda: sim.restart("worker[1]"))
+        assert Counter(sim.client().map(PAYLOADS, "worker.shout")) == EXPECTED
+        sim.run(max(0.0, 12 - sim.now))
+        assert len(made) == at_first and sim.instance("worker[1]").is_up
+        assert Counter(sim.client().map(PAYLOADS, "worker.shout")) == EXPECTED
+
+
 def test_the_last_instance_may_die_and_come_back() -> None:
     """With nobody there, messages wait; a new life takes them."""
     with cluster(instances=1, service_s=0.01) as sim:

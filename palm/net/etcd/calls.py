@@ -27,6 +27,7 @@ SILENCE_S_MIN = 0.25  # no answer in less, as in the rest of a deadline, is no s
 TOKENS_MAX = 3  # repeated authentications within one call; more often means that tokens do not work here
 ROUND_PAUSE_S = 0.1  # after all endpoints failed at once; doubled each round up to the next
 ROUND_PAUSE_S_MAX = 1.0
+PAUSES_MIN = 5  # no pause is longer than that part of a call's time: a renewal must not sleep through its chance
 
 Q = TypeVar("Q", bound=wire.Message)
 A = TypeVar("A", bound=wire.Message)
@@ -59,6 +60,8 @@ class Calls:
     async def run(self, tries: Tries, attempt: Attempt[A], *, once: bool = False, with_token: bool = True) -> A:
         """`attempt(link, timeout_s, metadata)` until it returns an answer. Raises only `palm.errors.RegistryError`."""
         per_try_s = max(TRY_S_MIN, tries.left_s / len(self.links))
+        if len(self.links) > 1:
+            per_try_s = min(per_try_s, tries.left_s / 2)  # one that is dead must not take up all of it
         while tries.left_s > 0:
             link = self.links.current
             sent_at = time.monotonic()
@@ -99,7 +102,8 @@ class Calls:
             raise tries.distrusted() from verdict.cause
         full_rounds, rest = divmod(tries.failures, len(self.links))
         if not rest:
-            pause_s = min(ROUND_PAUSE_S * 2 ** (full_rounds - 1), ROUND_PAUSE_S_MAX)
+            longest_s = min(ROUND_PAUSE_S_MAX, tries.total_s / PAUSES_MIN)
+            pause_s = min(ROUND_PAUSE_S * 2 ** (full_rounds - 1), longest_s)
             await asyncio.sleep(max(0.0, min(pause_s, tries.left_s)))
 
     async def _within(self, tries: Tries, getting: Awaitable[str]) -> str:

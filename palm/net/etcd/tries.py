@@ -17,7 +17,7 @@ class Tries:
         self.unsure = False  # an earlier try may have been applied
         self.tokens = 0  # how often authentication was repeated for this operation
         self.failures = 0
-        self._total_s = total_s
+        self.total_s = total_s
         self._started = time.monotonic()
         self._causes: dict[str, Verdict] = {}
         self._was_there = False
@@ -28,7 +28,7 @@ class Tries:
 
     @property
     def left_s(self) -> float:
-        return self._total_s - self.spent_s
+        return self.total_s - self.spent_s
 
     def note(self, endpoint: str, verdict: Verdict, *, unsure: bool, was_there: bool) -> None:
         """One try failed. `was_there`: the connection stood, so somebody did not answer."""

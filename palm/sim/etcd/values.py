@@ -34,6 +34,11 @@ class Refusal(Enum):
     LEASE_EXISTS = ("FAILED_PRECONDITION", "etcdserver: lease already exists")
     NO_SPACE = ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
     LEASE_TTL_TOO_LARGE = ("OUT_OF_RANGE", "etcdserver: too large lease TTL")
+    AUTH_FAILED = ("INVALID_ARGUMENT", "etcdserver: authentication failed, invalid user ID or password")
+    NO_USER = ("INVALID_ARGUMENT", "etcdserver: user name is empty")
+    INVALID_TOKEN = ("UNAUTHENTICATED", "etcdserver: invalid auth token")
+    AUTH_DISABLED = ("FAILED_PRECONDITION", "etcdserver: authentication is not enabled")
+    PERMISSION_DENIED = ("PERMISSION_DENIED", "etcdserver: permission denied")
 
 
 class EtcdRefused(RegistryRefused):

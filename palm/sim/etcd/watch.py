@@ -9,7 +9,7 @@ it, as from etcd.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from palm.sim.etcd.store import Store
@@ -146,12 +146,18 @@ class Hub:
         first, last = self._seen_revision + 1, self._store.revision
         self._seen_revision = last
         for revision, changes in self._store.changes(first, last) if last >= first else ():
-            for (key, range_end), watches in self._by_range.items():
-                within = [kv for kv in changes if _is_within(kv.key, key, range_end)]
-                for (number, _), watch in watches.items() if within else ():
-                    if watch.behind_from is None and any(map(watch.wants, within)):
-                        watch.behind_from = revision
-                        self._ready.add(number)
+            for (first_key, range_end), watches in self._by_range.items():
+                for kv in changes:
+                    # Most ranges fall out at the comparison: no call for those.
+                    if kv.key >= first_key and _is_within(kv.key, first_key, range_end):
+                        self._look_at(watches, revision, changes)
+                        break
+
+    def _look_at(self, watches: dict[tuple[int, int], _Watch], revision: int, changes: Sequence[KeyValue]) -> None:
+        for (number, _), watch in watches.items():
+            if watch.behind_from is None and any(map(watch.wants, changes)):
+                watch.behind_from = revision
+                self._ready.add(number)
 
     @property
     def deadline(self) -> int | None:

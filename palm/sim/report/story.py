@@ -11,6 +11,7 @@ from palm.sim.history import ENDS, Entry, EntryKind, History, Interval
 from palm.sim.network import Ends
 from palm.sim.report.film import Film
 from palm.sim.scenario import actions
+from palm.sim.scenario.names import TheRegistry
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.script import Step
 from palm.sim.simulation import Result
@@ -74,7 +75,8 @@ def fault_words(step: Step, history: History, film: Film) -> str:
     if not intervals:
         return ""
     begin, end = intervals[0].start, intervals[-1].end
-    down = ", and was down" if isinstance(step.action, actions.Crash) else ""
+    died = isinstance(step.action, actions.Crash) and step.action.memory == "lost"
+    down = ", and was down" if died else ""
     lasted = f"{down} for {moment(end - begin)}" if end > begin else ""
     touched = history.touched.get(step.id, 0)
     what, bitten = _done(step.action, ", ".join(film.subjects.get(step.id, ())) or "nobody")
@@ -107,8 +109,13 @@ def _done(action: actions.Action, who: str) -> tuple[str, _Bitten]:
         case actions.Heal():
             where = "all links were" if action.link is None else f"{_link(action.link)} was"
             return f"{where} healed", ("fault ended", "faults ended")
+        case actions.Crash(memory="kept"):
+            return f"{who} was suspended with its memory", ()
         case actions.Crash():
             return f"{who} died", ()
+        case actions.DiskFull():
+            whose = "registry" if isinstance(action.who, TheRegistry) else who
+            return f"the disk of {whose} was full", ("write was refused", "writes were refused")
         case actions.Restart():
             return f"{who} was started again", ()
         case actions.Freeze():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Mapping
+from typing import Annotated, ClassVar, Literal, Mapping
 
 from palm.sim import network
 from palm.sim.draws import Distribution
@@ -14,6 +14,8 @@ from palm.sim.scenario.distributions import DELAY
 from palm.sim.scenario.forms import BANDWIDTH, CHANCE, DURATION, NAME, SHIFT, Key, one_of, scalar, whole
 from palm.sim.scenario.names import Target, TheRegistry, parse_link, parse_target
 from palm.sim.scenario.sources import RUN, Run
+
+Applied = Literal["all", "none", "some"]
 
 PPM_MAX = 100_000
 """No quartz is off by a tenth."""
@@ -239,7 +241,8 @@ class DiskFull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoseQuorum:
-    """Too few members of the registry are left: they answer that they have no leader, and no lease ends."""
+    """Too few members of the registry are left to decide anything, and no lease ends. One alone says that it has no
+    leader; of several, a majority are frozen."""
 
     lasts: ClassVar[bool] = True
     for_ns: Annotated[int, Key("for", DURATION)]
@@ -247,7 +250,8 @@ class LoseQuorum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeLeader:
-    """The registry's leader goes; there is none for the time of an election, and leases begin anew."""
+    """The registry's leader goes; there is none for the time of an election, and leases begin anew. It is back by
+    itself, after 1.5 s."""
 
     lasts: ClassVar[bool] = True
 
@@ -285,10 +289,19 @@ class DropWatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsure:
-    """The answers to the next writes are lost; the writes are applied."""
+    """The answers to the next writes are lost. Which of them are applied: all, none, or some, by chance."""
 
     lasts: ClassVar[bool] = False
     writes: Annotated[int, Key("writes", whole(1, 10_000))] = 1
+    applied: Annotated[Applied, Key("applied", one_of("which writes are applied", ["all", "none", "some"]))] = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """The registry's password is another for a while: no token is good any more, and none is given."""
+
+    lasts: ClassVar[bool] = True
+    for_ns: Annotated[int, Key("for", DURATION)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,7 +322,7 @@ OnLink = Cut | Hold | Slow | Lose | Twice | Shuffle | Throttle
 """Those that lay a rule on links."""
 OnProcesses = Crash | Drain | Restart | Freeze | Busy | Drift | JumpClock | Upgrade | Expire | DiskFull
 """Those that are done to a target."""
-OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure
+OnRegistry = RegistryDown | LoseQuorum | ChangeLeader | Compact | LagWatch | DropWatch | Unsure | Refuse
 Action = OnLink | Heal | Reset | OnProcesses | Scale | Point | Cancel | OnRegistry
 
 ACTIONS: Mapping[str, type[Action]] = {
@@ -342,6 +355,7 @@ ACTIONS: Mapping[str, type[Action]] = {
     "registry.lag-watch": LagWatch,
     "registry.drop-watch": DropWatch,
     "registry.unsure": Unsure,
+    "registry.refuse": Refuse,
 }
 
 ACTIONS_NOT_YET: frozenset[str] = frozenset()

@@ -51,6 +51,10 @@ class Source:
     """Of each class: the names of what it is made from, as far as they are names."""
     methods: Mapping[str, tuple[str, ...]]
     """Of each class: what it defines itself."""
+    calls: bool
+    """Something in it may call another server."""
+    marks: tuple[str, ...] | None
+    """The names that it gives to `mark`; None where not all of them are written out."""
 
 
 def read_source(node: Text, path: Path) -> Source:
@@ -80,7 +84,19 @@ def read_source(node: Text, path: Path) -> Source:
     ]
     defined = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
     methods = {item.name: tuple(_defined(item.body)) for item in ast.walk(tree) if isinstance(item, ast.ClassDef)}
-    return Source((*bases, *imported), tuple(defined), served, bases, methods)
+    calls = any(isinstance(item, ast.Attribute) and item.attr in ("call", "acall") for item in ast.walk(tree))
+    return Source((*bases, *imported), tuple(defined), served, bases, methods, calls, _marks(tree))
+
+
+def _marks(tree: ast.Module) -> tuple[str, ...] | None:
+    names: list[str] = []
+    for call in ast.walk(tree):
+        match call:
+            case ast.Call(func=ast.Attribute(attr="mark"), args=[ast.Constant(value=str(name)), *_]):
+                names.append(name)
+            case ast.Call(func=ast.Attribute(attr="mark")):
+                return None
+    return tuple(dict.fromkeys(names))
 
 
 def _defined(body: list[ast.stmt]) -> Iterator[str]:

@@ -83,9 +83,15 @@ class SameAs:
 
 @dataclass(frozen=True, slots=True)
 class TheRegistry:
-    """`registry`: all of its members; `registry.leader`: the one that leads."""
+    """`registry`: all of its members; `registry.leader`: the one that leads; `registry[1]`: one, counted from 0."""
 
     leader: bool = False
+    member: int | None = None
+
+    @property
+    def is_one(self) -> bool:
+        """One member of it, and not all."""
+        return self.leader or self.member is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +147,28 @@ def parse_target(text: str) -> Target:
             )
         return _CALLS[call[1]](call[2])
     if index := _INDEX.fullmatch(text):
+        if index[1] == REGISTRY:
+            return TheRegistry(member=int(index[2]))
         return InstanceOf(index[1], int(index[2]))
     if not is_name(text):
         raise ValueError(
-            "write a server, SERVER[INDEX], one(SERVER), half(SERVER), a host, zone:NAME, registry, that, or step:ID"
+            "write a server, SERVER[INDEX], one(SERVER), half(SERVER), a host, zone:NAME, registry, registry.leader, "
+            "registry[INDEX], that, or step:ID"
         )
     return Named(text)
 
 
+def members_meant(end: str) -> TheRegistry | None:
+    """What an end of a link means of the registry; None for hosts, zones and `*`."""
+    if end in (REGISTRY, f"{REGISTRY}.leader"):
+        return TheRegistry(leader=end != REGISTRY)
+    index = _INDEX.fullmatch(end)
+    return TheRegistry(member=int(index[2])) if index and index[1] == REGISTRY else None
+
+
 def _check_end(text: str) -> None:
-    name = text.removeprefix("zone:")
-    if text in ("*", REGISTRY):
-        return
-    if text.startswith("registry."):
-        raise ValueError(f"{text} is not supported by this version: write registry")
-    if not is_name(name):
-        raise ValueError(f"{text!r:.80} is not an end of a link: write a host, zone:NAME, registry or *")
+    if text != "*" and members_meant(text) is None and not is_name(text.removeprefix("zone:")):
+        raise ValueError(
+            f"{text!r:.80} is not an end of a link: write a host, zone:NAME, registry, registry.leader, "
+            "registry[INDEX] or *"
+        )

@@ -13,6 +13,7 @@ from palm.sim.network import Ends
 from palm.sim.scenario.actions import (
     Cancel,
     Crash,
+    Cut,
     DiskFull,
     Freeze,
     Heal,
@@ -20,9 +21,11 @@ from palm.sim.scenario.actions import (
     OnProcesses,
     OnRegistry,
     Point,
+    Refuse,
     Reset,
     Restart,
     Scale,
+    Upgrade,
 )
 from palm.sim.scenario.chaos import Chaos
 from palm.sim.scenario.expectations import Bounded, Check, DeadlineHonest, InOrder, PerKeyOrder, Sighting
@@ -39,6 +42,7 @@ from palm.sim.scenario.names import (
     Subject,
     Target,
     TheRegistry,
+    members_meant,
 )
 from palm.sim.scenario.script import (
     EVENTS_OF_A_JOB,
@@ -67,7 +71,7 @@ def check_references(scenario: Scenario, root: Node) -> None:
     names.check_declared(root)
     for index, link in enumerate(scenario.links):
         if link.between != LOCAL:
-            names.check_link(link.between, at(root, "links", index, "between"))
+            names.check_link(link.between, at(root, "links", index, "between"), standing=True)
     for index, job in enumerate(scenario.load):
         names.known("host", job.client, names.hosts, at(root, "load", index, "client"))
         names.check_route(scenario, index, at(root, "load", index, "route"))
@@ -101,6 +105,7 @@ class _Names:
     def __init__(self, scenario: Scenario) -> None:
         world = scenario.world
         self.members = world.registry.members
+        self.asks_for_a_password = world.registry.auth is not None
         self.hosts = world.hosts
         self.servers = world.servers
         self.zones = list(dict.fromkeys(host.zone for host in world.hosts.values() if host.zone is not None))
@@ -130,11 +135,16 @@ class _Names:
             if len(server.places) < len(server.hosts):
                 at(node, "instances").refuse(f"at least one instance for each of its {len(server.hosts)} hosts")
 
-    def check_link(self, ends: Ends, node: Node) -> None:
+    def check_link(self, ends: Ends, node: Node, *, standing: bool = False) -> None:
+        """`standing`: how a link is, and not what a step does to it."""
         for end in (ends.src, ends.dst):
-            if end in ("*", REGISTRY):
+            if end == "*":
                 continue
-            if end.startswith("zone:"):
+            if (member := members_meant(end)) is not None:
+                if standing and member.is_one:
+                    node.refuse("registry", " (its members are alike; a script can cut off one of them)")
+                self.check_member(member, node)
+            elif end.startswith("zone:"):
                 self.known("zone", end.removeprefix("zone:"), self.zones, node)
             elif end in self.servers:
                 places = _listed(dict.fromkeys(self.servers[end].places))
@@ -165,10 +175,13 @@ class _Names:
         match step.action:
             case Cancel(job=job):
                 self.known("job", job, self.jobs, at(node, "job"))
-            case Point(server=None):
-                pass
-            case Scale(server=server) | Point(server=str(server)):
+            case Point(server=None, name=name):
+                self.check_mark(name, at(node, "name"))
+            case Scale(server=server):
                 self.known("server", server, self.servers, at(node, "server"))
+            case Point(server=str(server), name=name):
+                self.known("server", server, self.servers, at(node, "server"))
+                self.check_mark(name, at(node, "name"))
             case Heal(link=None):
                 pass
             case _ if isinstance(step.action, OnProcesses):
@@ -178,7 +191,12 @@ class _Names:
             case Heal(link=Ends() as link) | Reset(link=link):
                 self.check_link(link, at(node, "link"))
             case _ if isinstance(step.action, OnLink):
-                self.check_link(step.action.link, at(node, "link"))
+                link = step.action.link
+                self.check_link(link, at(node, "link"))
+                if members_meant(link.src) and members_meant(link.dst) and not isinstance(step.action, Cut):
+                    at(node, "do").refuse("cut", " (between members of the registry nothing else has a meaning)")
+            case Refuse() if not self.asks_for_a_password:
+                at(node, "do").refuse("a registry that wants a password", " (see world.registry.auth)")
             case _:
                 assert isinstance(step.action, OnRegistry), step.action
 
@@ -193,6 +211,7 @@ class _Names:
             self.known("job", when.job, self.jobs, at(node, "job"))
         if when.name is not None and when.event != "mark":
             at(node, "name").place.refuse(f"{when.event} has no name: only a mark has")
+        self.check_mark(when.name, at(node, "name"))
         if when.event in ("handling", "answered"):
             self.check_visited(when, node)
         if when.event == "sent":
@@ -209,9 +228,25 @@ class _Names:
             if not during.action.lasts:
                 at(node, "during").refuse(f"a step that lasts ({during.do} is over at once)")
 
+    def check_mark(self, name: str | None, node: Node) -> None:
+        """Where the servers' files place marks, and write out all of their names, it is one of these."""
+        runs = [server.run for server in self.servers.values()]
+        runs += [step.action.to for step in self.steps.values() if isinstance(step.action, Upgrade)]
+        marks: dict[str, None] = {}
+        for run in runs:
+            if run.marks is None:
+                return
+            marks.update(dict.fromkeys(run.marks))
+        if name is not None and marks and name not in marks:
+            node.refuse(
+                "a mark that a server's file places", did_you_mean(name, marks) or f" (they place {_listed(marks)})"
+            )
+
     def check_visited(self, when: When, node: Node) -> None:
         jobs = self.jobs.values() if when.job is None else [self.jobs[when.job]]
         visited = {stage.server for job in jobs for stage in job.route}
+        if any(self.servers[name].run.calls for name in visited):
+            return  # its functions may visit any other
         if when.server is not None and when.server not in visited:
             at(node, "server").refuse("a server that a job's route visits", f" (they visit {_listed(sorted(visited))})")
 
@@ -240,8 +275,8 @@ class _Names:
                 self.known("step", other, self.steps, node)
                 if not isinstance(self.steps[other].action, OnProcesses):
                     node.refuse("a step that was done to processes", f" ({other} is a {self.steps[other].do})")
-            case TheRegistry(leader=leader):
-                self.check_registry(leader, step, node)
+            case TheRegistry():
+                self.check_registry(who, step, node)
             case Subject():
                 self.check_subject(step, node)
 
@@ -268,16 +303,23 @@ class _Names:
                 f" (only those keep anything on a disk; here: {_listed(durable)})",
             )
 
-    def check_registry(self, leader: bool, step: Step, node: Node) -> None:
+    def check_registry(self, who: TheRegistry, step: Step, node: Node) -> None:
         if not isinstance(step.action, Crash | Freeze | Restart | DiskFull) or (
-            leader and not isinstance(step.action, Crash)
+            who.is_one and isinstance(step.action, DiskFull)
         ):
-            ways = "crash" if leader else "crash, restart, freeze or disk-full"
+            ways = "crash, restart or freeze" if who.is_one else "crash, restart, freeze or disk-full"
             node.refuse("instances of a server", f" (what can be done to it is {ways}, and the actions registry.*)")
         if isinstance(step.action, Crash) and step.action.memory == "kept":
             node.refuse("instances of a server", " (the registry's data are kept in any case: leave memory out)")
-        if leader and self.members == 1:
-            node.refuse("another target", " (a registry of one member has no other leader; see world.registry.members)")
+        if who.leader and isinstance(step.action, Restart):
+            node.refuse("step:ID or registry[INDEX]", " (who leads is up)")
+        self.check_member(who, node)
+
+    def check_member(self, who: TheRegistry, node: Node) -> None:
+        if who.is_one and self.members == 1:
+            node.refuse("the whole registry", " (one of one member has no others; see world.registry.members)")
+        if who.member is not None and who.member >= self.members:
+            node.refuse(f"an index from 0 to {self.members - 1}", f" (the registry has {self.members} members)")
 
     def check_subject(self, step: Step, node: Node) -> None:
         if not isinstance(step.trigger, When):
@@ -322,6 +364,8 @@ class _Names:
         """Jobs, servers and steps that a check or sighting names, by the names of its fields."""
         if isinstance(one, Sighting) and one.name is not None and one.seen != "mark":
             at(node, "name").place.refuse(f"{one.seen} has no name: only a mark has")
+        if isinstance(one, Sighting):
+            self.check_mark(one.name, at(node, "name"))
         if (job := getattr(one, "job", None)) is not None:
             self.known("job", job, self.jobs, at(node, "what" if isinstance(one, Bounded) else "job"))
         if (server := getattr(one, "server", None)) is not None:

@@ -27,6 +27,10 @@ class Run:
     """Its leader hands out the work; None where a base of the class is not in the file."""
     methods: tuple[str, ...] | None = None
     """What may be its functions; None where a base of the class is not in the file."""
+    calls: bool = False
+    """Its functions may call other servers."""
+    marks: tuple[str, ...] | None = None
+    """Those that its file places; None where not all of them are written out."""
 
 
 def _named(node: Node, expected: str) -> tuple[str, str]:
@@ -46,8 +50,15 @@ def _run(node: Node) -> Run:
     source = read_source(node, path)
     if class_name not in source.classes:
         node.refuse(f"a class of {file}", did_you_mean(class_name, source.classes))
-    parallel = _is_parallel(class_name, source.bases)
-    return Run(path, class_name, source.served.get(class_name), parallel, _methods(class_name, source))
+    return Run(
+        path,
+        class_name,
+        source.served.get(class_name),
+        _is_parallel(class_name, source.bases),
+        _methods(class_name, source),
+        source.calls,
+        source.marks,
+    )
 
 
 def _methods(class_name: str, source: Source) -> tuple[str, ...] | None:

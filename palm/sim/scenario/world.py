@@ -21,6 +21,7 @@ from palm.sim.scenario.forms import (
     BANDWIDTH,
     CHANCE,
     DURATION,
+    FLAG,
     NAME,
     SIZE,
     Form,
@@ -94,7 +95,10 @@ def _check_lease(lease: LeaseSettings, node: Node) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchSettings:
     progress_ns: Annotated[int | None, Key("progress", DURATION)] = None
-    """How often a quiet watch says how far it is; None for etcd's own."""
+    """How often a quiet watch says unasked how far it is; None: never, as PALM does not ask for that."""
+    overtakes: Annotated[bool, Key("overtakes", FLAG)] = False
+    """Whether what a watch is asked of its progress overtakes events that are late, as in etcd before 3.4.25 and
+    3.5.8."""
 
 
 def _members(node: Node) -> int:
@@ -104,13 +108,35 @@ def _members(node: Node) -> int:
     return members
 
 
+def _check_watch(watch: WatchSettings, node: Node) -> None:
+    if watch.progress_ns is not None and watch.progress_ns < 10 * units.MS:
+        at(node, "progress").refuse("at least 10ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """The registry wants a user and a password, which every process has."""
+
+    token_ns: Annotated[int, Key("token", DURATION)] = 300 * units.S
+    """How long a token lives that nobody uses."""
+
+
+def _check_auth(auth: AuthSettings, node: Node) -> None:
+    if auth.token_ns < units.S:
+        at(node, "token").refuse("at least 1s")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryBlock:
     members: Annotated[int, Key("members", Form("an odd number of members", _members))] = 1
     lease: Annotated[LeaseSettings, Key("lease", block_of(LeaseSettings, "lease", check=_check_lease))] = (
         LeaseSettings()
     )
-    watch: Annotated[WatchSettings, Key("watch", block_of(WatchSettings, "watch"))] = WatchSettings()
+    watch: Annotated[WatchSettings, Key("watch", block_of(WatchSettings, "watch", check=_check_watch))] = (
+        WatchSettings()
+    )
+    auth: Annotated[AuthSettings | None, Key("auth", block_of(AuthSettings, "auth", check=_check_auth))] = None
+    """None: everybody may do everything."""
     history: Annotated[int | None, Key("history", whole(1, 10**9))] = None
     """How many revisions are kept before older ones are compacted; None: all."""
 

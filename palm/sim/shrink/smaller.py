@@ -92,6 +92,7 @@ def fewer_nodes(tree: Tree) -> Iterator[Tree]:
     yield from _each_out(tree, "world", "servers", at_least=1)
     for server in tree["world"]["servers"]:
         yield from _fewer_instances(tree, server)
+        yield from _lower(tree, "world", "servers", server, "workers")
         if "hosts" in tree["world"]["servers"][server]:
             yield from _each_out(tree, "world", "servers", server, "hosts", at_least=1)
     yield from _each_out(tree, "world", "hosts", at_least=1)
@@ -123,7 +124,7 @@ def plainer(tree: Tree) -> Iterator[Tree]:
         yield changed(tree, ("links",), None)
         yield from _each_out(tree, "links")
     for server, block in tree["world"]["servers"].items():
-        for key in ("service", "options", "start", "port"):
+        for key in ("service", "options", "start", "port", "memory"):
             if key in block:
                 yield changed(tree, ("world", "servers", server, key), None)
     for index, job in enumerate(tree["load"]):
@@ -236,4 +237,9 @@ def count_of(tree: Tree) -> tuple[int, int]:
     messages = sum(_number(job["messages"].get("count")) * (_number(job.get("clients")) or 1) for job in tree["load"])
     messages += sum(_number(use["operations"]) * len(use["clients"]) for use in tree.get("stores", []))
     servers = tree["world"]["servers"].values()
-    return messages, sum(_number(one.get("instances")) or len(one.get("hosts", [1])) for one in servers)
+    return messages, sum(_number(one.get("instances")) or len(one.get("hosts", [1])) * _each(one) for one in servers)
+
+
+def _each(server: Tree) -> int:
+    """On each host; a parallel server's leader is not counted."""
+    return _number(server.get("workers")) or 1

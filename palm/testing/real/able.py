@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palm.sim.scenario import actions
-from palm.sim.scenario.names import SameAs, TheRegistry
+from palm.sim.scenario.names import SameAs, members_meant
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.script import After, Step
 
@@ -32,6 +32,7 @@ REASONS = {
     "registry.lag-watch": "the shim delays watches by cuts only",
     "registry.drop-watch": "the shim delays watches by cuts only",
     "registry.unsure": "the shim loses answers by one-way cuts only",
+    "registry.refuse": "the etcd of a run wants no password",
 }
 
 
@@ -51,10 +52,13 @@ def able(scenario: Scenario) -> tuple[tuple[Step, ...], list[str]]:
 
 def _why_not(step: Step, scenario: Scenario) -> str | None:
     action, several = step.action, scenario.world.registry.members > 1
-    leader = isinstance(action, actions.Crash) and isinstance(action.who, TheRegistry) and action.who.leader
+    if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:
+        ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
+        if all(ends) or any(end is not None and end.is_one for end in ends):
+            return "the shim stands before the registry as a whole, and not between its members"
     if isinstance(action, actions.Crash) and action.memory == "kept":
         return "crash: a process that is killed keeps no memory; `freeze` stops one that does"
-    if isinstance(action, WITH_MEMBERS) or leader:
+    if isinstance(action, WITH_MEMBERS):
         return None if several else f"{step.do} needs a registry of three members; this one has one"
     if isinstance(action, ALWAYS):
         return None
@@ -79,6 +83,10 @@ def _world(scenario: Scenario) -> list[str]:
     said = []
     if registry.watch.progress_ns is not None:
         said.append("world.registry.watch.progress: etcd has its own time for that")
+    if registry.watch.overtakes:
+        said.append("world.registry.watch.overtakes: it is as that etcd is")
+    if registry.auth is not None:
+        said.append("world.registry.auth: the etcd of a run wants no password")
     if registry.history is not None:
         said.append("world.registry.history: a real etcd keeps all revisions of so short a run")
     said += [

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from palm.errors import HarnessError
@@ -22,6 +22,7 @@ from palm.net.registry import EtcdRegistry
 from palm.wire import etcd as wire
 
 START_S = 30.0
+LEADER_LOOKS = 100
 _TETHERED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 """Becomes the program named by its arguments, which the kernel kills when its parent is gone (PR_SET_PDEATHSIG)."""
 
@@ -80,9 +81,22 @@ class RealEtcd:
                 member.process.kill()
                 member.process.wait()
 
-    def freeze(self, count: int) -> None:
-        """SIGSTOP for the first `count` members."""
-        for member in self._members[:count]:
+    def crash(self, index: int) -> None:
+        """kill -9, one of them."""
+        process = self._members[index].process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def restart(self, index: int) -> None:
+        """Start one on what it has on disk. Harmless when it runs."""
+        member = self._members[index]
+        if member.process is None or member.process.poll() is not None:
+            member.process = self._start(member)
+
+    def freeze(self, count: int, first: int = 0) -> None:
+        """SIGSTOP for `count` members from `first` on."""
+        for member in self._members[first : first + count]:
             if member.process is not None:
                 member.process.send_signal(signal.SIGSTOP)
 
@@ -96,15 +110,18 @@ class RealEtcd:
     def majority(self) -> int:
         return len(self._members) // 2 + 1
 
-    async def kill_leader(self) -> None:
-        """kill -9; the others elect another."""
-        registry = EtcdRegistry(self.settings)
+    async def leader(self) -> int:
+        """Which member leads. While there is none, it is waited for as long as an election takes, many times over."""
+        registry = EtcdRegistry(replace(self.settings, timeout_s=1.0))
         try:
-            for state, member in zip(await registry.status(), self._members, strict=True):
-                if state.member_id and state.member_id == state.leader_id and member.process is not None:
-                    member.process.kill()
+            for _ in range(LEADER_LOOKS):
+                for index, state in enumerate(await registry.status()):
+                    if state.member_id and state.member_id == state.leader_id:
+                        return index
+                await asyncio.sleep(0.05)
         finally:
             await registry.aclose()
+        raise HarnessError(f"etcd has no leader: {self._last_words()}")
 
     async def compact(self) -> int:
         """Forget all history; how many revisions that were."""

@@ -31,7 +31,7 @@ from palm.sim.network import Action, Ends, Rule
 from palm.sim.recorder import Recorder
 from palm.sim.registry_server import ELECTION_NS
 from palm.sim.scenario import actions
-from palm.sim.scenario.names import TheRegistry
+from palm.sim.scenario.names import SameAs, Target, TheRegistry
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import LOOK
 from palm.sim.stage import Done
@@ -44,6 +44,7 @@ from palm.wire.record import instances_prefix
 
 START_S = 60.0
 ANSWER_S = 10.0
+LEADER = TheRegistry(leader=True)
 COMMAND = (sys.executable, "-P", "-m", "palm.testing.real.process")
 """What runs one process; its orders are the last argument."""
 
@@ -141,6 +142,8 @@ class RealStage:
         self._places: dict[Peer, str] = {}
         self._jobs: dict[str, str] = {}
         self._rules: dict[str, Rule] = {}
+        self._members: dict[str, int] = {}
+        """By step that was done to one member of the registry: to which; -1 while it is looked for."""
         self._restarts = any(isinstance(step.action, actions.Restart) for step in scenario.script)
         self._tasks: set[asyncio.Task[None]] = set()
         self._registered: dict[str, set[str]] = {}
@@ -288,9 +291,16 @@ class RealStage:
             case actions.RegistryDown(for_ns=for_ns):
                 etcd.down()
                 return Done(touched=touched, undo=etcd.up, for_ns=for_ns)
-            case actions.Crash(who=TheRegistry(leader=True)) | actions.ChangeLeader():
-                self._soon(etcd.kill_leader())
-                return Done(touched=lambda: 1, undo=etcd.up, for_ns=ELECTION_NS)
+            case actions.ChangeLeader():
+                undo = partial(self._restart_member, step)
+                return Done(touched=self._on_member(step, LEADER, etcd.crash), undo=undo, for_ns=ELECTION_NS)
+            case actions.Crash(who=of) if self._is_member(of):
+                return Done(touched=self._on_member(step, of, etcd.crash))
+            case actions.Restart(who=of) if self._is_member(of):
+                return Done(touched=self._on_member(step, of, etcd.restart))
+            case actions.Freeze(who=of, for_ns=for_ns) if self._is_member(of):
+                touched = self._on_member(step, of, partial(etcd.freeze, 1))
+                return Done(touched=touched, undo=etcd.thaw, for_ns=for_ns)
             case actions.Crash():
                 etcd.down()
                 return Done(touched=touched)
@@ -312,6 +322,32 @@ class RealStage:
                 self._soon(self._expire({one.life.peer for one in who if one.life is not None}, ended))
                 return Done(touched=lambda: len(ended))
         raise AssertionError(f"{action} was not to come here: `can_act` knows")
+
+    def _is_member(self, who: Target) -> bool:
+        """One member of the registry is meant, and not all of it."""
+        return who.step in self._members if isinstance(who, SameAs) else isinstance(who, TheRegistry) and who.is_one
+
+    def _on_member(self, step: str, who: Target, do: Callable[[int], None]) -> Callable[[], int]:
+        """`do` it to the member that is meant, which is then that of the step; how many that were, once it is done."""
+
+        async def find_and_do() -> None:
+            match who:
+                case SameAs(step=other):
+                    member = self._members[other]
+                case TheRegistry(member=int(index)):
+                    member = index
+                case _:
+                    member = await self._etcd.leader()
+            self._members[step] = member
+            do(member)
+
+        self._members[step] = -1
+        self._soon(find_and_do())
+        return lambda: int(self._members[step] >= 0)
+
+    def _restart_member(self, step: str) -> None:
+        if self._members[step] >= 0:
+            self._etcd.restart(self._members[step])
 
     def heard(self, entry: Entry) -> None:
         """Its process is elsewhere: nothing can be done on the stack of user code."""
