@@ -40,6 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--html", metavar="FILE", help="write a report of one run that a browser shows")
     parser.add_argument("--guard", action="store_true", help="run each seed in two unlike processes and compare")
     parser.add_argument("--world", choices=["sim", "real"], default="sim", help="real: processes, ZeroMQ and an etcd")
+    parser.add_argument(
+        "--etcd",
+        choices=["local", "containers"],
+        default="local",
+        help="what the real world's registry runs as (containers: of the image PALM_ETCD_IMAGE; default: local)",
+    )
     parser.add_argument("--compare", action="store_true", help="run in both worlds, and show how far they are apart")
     parser.add_argument(
         "--scale", type=_scale, default=1.0, metavar="F", help="F times the messages and the script, for the real world"
@@ -77,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
             from palm.cli.worlds import run_for_real
 
             return run_for_real(args, scenarios, tasks)
+        if args.etcd != "local":
+            raise ScenarioError("--etcd is for --world real and --compare: the simulator has a registry of its own")
         if args.scale != 1:
             raise ScenarioError("--scale is for --world real and --compare: the simulator needs no less")
         if args.shrink and (args.guard or args.html is not None):

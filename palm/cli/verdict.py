@@ -43,7 +43,7 @@ def show(result: Result, path: str) -> None:
 def show_checks(verdict: Verdict, what: str, checks: Sequence[CheckResult]) -> None:
     """The verdict on `what`, and each check with its reason."""
     print(f"{_painted(verdict.value.upper(), verdict.value)}  {what}")
-    width = max(len(one.check) for one in checks)
+    width = max((len(one.check) for one in checks), default=0)
     for one in checks:
         mark = _painted(f"{_MARKS[one.verdict.value]:>7}", one.verdict.value)
         print(f"  {mark}  {one.check:<{width}}  {one.why}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 from palm.errors import ScenarioError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from palm.sim.scenario.scenario import Scenario
     from palm.sim.sweep import Task
     from palm.testing.real.compare import Pair
+    from palm.testing.real.etcd import RealEtcd
     from palm.testing.real.run import RealResult
 
 SIMULATOR_ONLY = ("html", "guard", "shrink")
@@ -37,7 +39,9 @@ def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], ta
         if args.compare:
             codes.append(_compare(args, scenario, task))
         else:
-            result = run_real(scenario, task.path, task.seed, scale=args.scale, record=args.trace or "")
+            result = run_real(
+                scenario, task.path, task.seed, scale=args.scale, make_etcd=_maker(args), record=args.trace or ""
+            )
             if args.json:
                 print(json.dumps(_as_json(result)), flush=True)
             else:
@@ -46,6 +50,13 @@ def run_for_real(args: argparse.Namespace, scenarios: Mapping[str, Scenario], ta
         if codes[-1] == 1 and not args.keep_going:
             break
     return worst(codes)
+
+
+def _maker(args: argparse.Namespace) -> Callable[[Path, int], RealEtcd]:
+    from palm.testing.real.containers import contained_etcd
+    from palm.testing.real.etcd import local_etcd
+
+    return (lambda folder, count: contained_etcd(count)) if args.etcd == "containers" else local_etcd
 
 
 def _compare(args: argparse.Namespace, scenario: Scenario, task: Task) -> int:
@@ -58,14 +69,17 @@ def _compare(args: argparse.Namespace, scenario: Scenario, task: Task) -> int:
 
     small = scaled(plain(scenario, task.seed), args.scale)
     sim = run(small, task.seed)
-    real = run_real(scenario, task.path, task.seed, scale=args.scale)
-    checks = checks_side_by_side(sim.checks, real.checks)
-    pairs = list(figures(small, sim.history, real.history))
+    real = run_real(scenario, task.path, task.seed, scale=args.scale, make_etcd=_maker(args))
+    checks = checks_side_by_side(sim.checks, real.checks) if not real.impossible else []
+    pairs = list(figures(small, sim.history, real.history)) if not real.impossible else []
     if args.json:
         print(json.dumps(_comparison_as_json(real, sim.verdict.value, checks, pairs)), flush=True)
         return worst([sim.verdict.exit_code, real.verdict.exit_code])
     print(f"palm simulate {task.path} --seed {task.seed} --compare{_scale_words(args.scale)}")
     print(f"{scenario.name}, seed {task.seed}: simulated {sim.verdict.value}, real {real.verdict.value}")
+    if real.impossible:
+        _show_impossible(real)
+        return worst([sim.verdict.exit_code, real.verdict.exit_code])
     width = max(len(check) for check, _, _ in checks)
     for check, ours, theirs in checks:
         mark = "same" if ours.verdict is theirs.verdict else "DIFFERS"
@@ -87,9 +101,18 @@ def _show(result: RealResult, path: str, scale: float) -> None:
 
     print(f"palm simulate {path} --seed {result.seed} --world real{_scale_words(scale)}")
     show_checks(result.verdict, f"{result.scenario} on real processes, seed {result.seed}", result.checks)
+    if result.impossible:
+        _show_impossible(result)
+        return
     _show_skipped(result)
     print(f"ledger  {result.ledger}")
     print(f"time    {result.history.end_ns / 1e9:.3f} s on real processes, {result.wall_s:.2f} s with their start")
+
+
+def _show_impossible(result: RealResult) -> None:
+    """Nothing was begun: a run without one of its faults would prove something else."""
+    for what in result.impossible:
+        print(f"not on real processes  {what}")
 
 
 def _show_skipped(result: RealResult) -> None:
@@ -106,6 +129,7 @@ def _as_json(result: RealResult) -> dict[str, Any]:
         "seed": result.seed,
         "verdict": result.verdict.value,
         "checks": [{"check": one.check, "verdict": one.verdict.value, "why": one.why} for one in result.checks],
+        "impossible": list(result.impossible),
         "skipped": list(result.skipped),
         "refused": list(result.refused),
         "wall_s": round(result.wall_s, 3),

@@ -35,6 +35,8 @@ class NetWorld:
     ) -> None:
         """`record`: the file that a recording is appended to."""
         self.name = name
+        self.engine: ClientEngine | None = None
+        """Of its own thread; None until it runs."""
         self._tape = Tape(record) if record else None
         self._etcd = etcd
         self._cluster = cluster
@@ -93,6 +95,7 @@ class NetWorld:
                 tape.close()
             ready(None, error)
             return
+        self.engine = engine
         ready(engine, None)
         host.failed.add_done_callback(lambda failed: stopping.set())
         await stopping.wait()

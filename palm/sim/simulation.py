@@ -158,11 +158,7 @@ class _Run:
             Load(job, name, self._kernel, self._cluster.recorder) for job in scenario.load for name in job.parts
         ]
 
-        self._stores = [
-            StoreLoad(use, f"{use.id}-{number}", place, self._kernel, reads_only=number >= len(use.clients))
-            for use in scenario.stores
-            for number, place in enumerate((*use.clients, *use.readers))
-        ]
+        self._stores = StoreLoad.of(scenario.stores, self._kernel)
         self._at_work: list[Load | StoreLoad] = [*self._loads, *self._stores]
         looked = looked_at(scenario)
         for load in self._loads:

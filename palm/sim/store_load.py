@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Callable, Sequence
 
 from palm.core.message import Payload, Status
 from palm.core.route import Stage
@@ -10,7 +11,7 @@ from palm.core.store import FUNCTION, Code, Op, Request
 from palm.errors import HarnessError, PalmError
 from palm.runtime.engine import ClientEngine
 from palm.sim.draws import Key
-from palm.sim.kernel import Kernel
+from palm.sim.kernel import Clock
 from palm.sim.linearizable import Kind, Operation
 from palm.sim.recorder import ClientInstrument
 from palm.sim.scenario.stores import StoreUse
@@ -30,11 +31,12 @@ KINDS: list[tuple[float, Kind, Op]] = [
 class StoreLoad:
     """The sink of its engine. A read that the store did not serve is none."""
 
-    def __init__(self, use: StoreUse, client: str, place: str, kernel: Kernel, *, reads_only: bool) -> None:
+    def __init__(self, use: StoreUse, client: str, place: str, kernel: Clock, *, reads_only: bool) -> None:
         self.use = use
         self.client = client
         self.place = place
         self.seen: list[Operation] = []
+        self.on_end: Callable[[], None] = lambda: None
         self.has_ended = False
         self._kernel = kernel
         self._kinds = KINDS[:1] if reads_only else KINDS
@@ -94,6 +96,7 @@ class StoreLoad:
         if error is not None:
             raise HarnessError(f"the use {self.use.id} of a store was refused: {error}") from error
         self.has_ended = True
+        self.on_end()
 
     # -- one after another --------------------------------------------------------------------------------------------
 
@@ -136,6 +139,15 @@ class StoreLoad:
             case "delete":
                 result = int(reply.code == Code.OK)
         self.seen.append(operation._replace(result=result, returned=self._kernel.now))
+
+    @staticmethod
+    def of(uses: Sequence[StoreUse], clock: Clock) -> list[StoreLoad]:
+        """One for each client of each use, and for each reader."""
+        return [
+            StoreLoad(use, f"{use.id}-{number}", place, clock, reads_only=number >= len(use.clients))
+            for use in uses
+            for number, place in enumerate((*use.clients, *use.readers))
+        ]
 
     def all_seen(self) -> list[Operation]:
         """With the one at hand, whose end nobody knows."""

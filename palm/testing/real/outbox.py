@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Any, Mapping
 
 from palm.core.message import JobId, Peer
 from palm.sim.history import Entry, EntryKind
 from palm.sim.kernel import Clock
+from palm.sim.linearizable import Operation
 from palm.sim.network import Rule
 from palm.sim.recorder import Recorder
 from palm.testing.real.channel import Channel
@@ -28,14 +29,15 @@ class Outbox(Recorder):
         """A job of another process goes by its id until the director puts the scenario's name there."""
         return self.jobs.get(job) or written(job)
 
-    def flush(self, rules: Mapping[str, Rule], failures: int) -> None:
-        """Send what is new: entries, how often each rule has bitten, and how many registry calls have failed."""
+    def flush(self, rules: Mapping[str, Rule], touched: Mapping[str, int], failures: int) -> None:
+        """Send what is new: entries, how often each rule has bitten and what each other step touched here, and how many
+        registry calls have failed."""
         words: dict[str, object] = {}
         if count := len(self.entries):
             # Others append meanwhile: what is taken is what was counted.
             words["entries"] = [_row(entry) for entry in self.entries[:count]]
             del self.entries[:count]
-        bitten = {name: rule.bitten for name, rule in rules.items()}
+        bitten = {name: rule.bitten for name, rule in rules.items()} | dict(touched)
         if bitten != self._bitten:
             words["bitten"] = self._bitten = bitten
         if failures != self._failures:
@@ -59,6 +61,18 @@ def entry_of(row: list[object]) -> Entry:
     """What `flush` has sent as a list."""
     at, kind, *rest = row
     return Entry(at, EntryKind(kind), *rest)  # type: ignore[arg-type]  # written by `_row`
+
+
+def row_of(operation: Operation) -> list[object]:
+    """What a client of a store did and saw, for the way."""
+    row: list[object] = list(operation)
+    return [{"hex": one.hex()} if isinstance(one, bytes) else one for one in row]
+
+
+def operation_of(row: list[Any]) -> Operation:
+    """What `row_of` has made a list of."""
+    values: list[Any] = [bytes.fromhex(one["hex"]) if isinstance(one, dict) else one for one in row]
+    return Operation(*values)
 
 
 def _row(entry: Entry) -> list[object]:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 from palm.observe.ledger import Ledger
 from palm.sim.checkers import CheckResult, Verdict
@@ -18,7 +18,9 @@ from palm.sim.scenario.expectations import Expect
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.simulation import CALM, NS, TAIL, calm_at
 from palm.sim.steps import Script
-from palm.testing.real.able import able
+from palm.sim.store_load import StoreLoad
+from palm.testing.real.able import impossible, notes
+from palm.testing.real.etcd import RealEtcd, local_etcd
 from palm.testing.real.scale import plain, scaled
 from palm.testing.real.stage import COMMAND, Place, RealStage
 
@@ -28,13 +30,14 @@ LOOK_AT_CHECKS_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealResult:
-    """What one run came to. `skipped`: what the file asks for and real processes cannot have. `refused`: instances that
-    would not start, and why."""
+    """What one run came to. `impossible`: why it was not begun, as real processes cannot do that, a line for each step.
+    `skipped`: what was not as the file has it, though no fault. `refused`: instances that would not start, and why."""
 
     scenario: str
     seed: int
     verdict: Verdict
     checks: tuple[CheckResult, ...]
+    impossible: tuple[str, ...] = ()
     skipped: tuple[str, ...]
     refused: tuple[str, ...]
     ledger: Ledger
@@ -49,27 +52,52 @@ def run_real(
     *,
     scale: float = 1.0,
     command: Sequence[str] = COMMAND,
+    make_etcd: Callable[[Path, int], RealEtcd] = local_etcd,
     record: str = "",
 ) -> RealResult:
     """`scenario` is what `file` holds. Raises ScenarioError, and HarnessError when the run itself fails.
 
-    `command` runs one process, when its orders are put behind it. `record`: a file for `palm calibrate`.
+    `command` runs one process, when its orders are put behind it. `make_etcd` gets a folder and the number of members.
+    `record`: a file for `palm calibrate`.
     """
     small = scaled(plain(scenario, seed), scale)
+    if cannot := impossible(small):
+        return _not_begun(small, seed, cannot)
     with tempfile.TemporaryDirectory(prefix="palm-real-") as folder:
-        return asyncio.run(_run(small, file, seed, scale, Path(folder), command, record))
+        return asyncio.run(_run(small, file, seed, scale, Path(folder), command, make_etcd, record))
+
+
+def _not_begun(scenario: Scenario, seed: int, cannot: list[str]) -> RealResult:
+    return RealResult(
+        scenario=scenario.name,
+        seed=seed,
+        verdict=Verdict.INCONCLUSIVE,
+        checks=(),
+        impossible=tuple(cannot),
+        skipped=(),
+        refused=(),
+        ledger=Ledger(),
+        history=History(entries=(), end_ns=0, seed=seed),
+        wall_s=0.0,
+    )
 
 
 async def _run(
-    scenario: Scenario, file: str, seed: int, scale: float, folder: Path, command: Sequence[str], record: str
+    scenario: Scenario,
+    file: str,
+    seed: int,
+    scale: float,
+    folder: Path,
+    command: Sequence[str],
+    make_etcd: Callable[[Path, int], RealEtcd],
+    record: str,
 ) -> RealResult:
     begin = time.perf_counter()
-    stage = RealStage(scenario, file, seed, scale, folder, command, record)
+    stage = RealStage(scenario, file, seed, scale, folder, command, make_etcd, record)
     try:
         await stage.open()
         zones = {name: host.zone or "" for name, host in scenario.world.hosts.items()}
-        steps, skipped = able(scenario)
-        script: Script[Place] = Script(steps, stage, zones, seed)
+        script: Script[Place] = Script(scenario.script, stage, zones, seed)
         await stage.go()
         script.begin()
         await _run_phases(scenario, stage, script)
@@ -84,7 +112,7 @@ async def _run(
         seed=seed,
         verdict=overall(checks),
         checks=checks,
-        skipped=(*skipped, *_beyond(stage)),
+        skipped=(*notes(scenario), *_beyond(stage)),
         refused=tuple(stage.refused),
         ledger=Ledger(*(sum(column) for column in zip(*stage.ledgers.values(), strict=True))),
         history=history,
@@ -95,6 +123,7 @@ async def _run(
 async def _run_phases(scenario: Scenario, stage: RealStage, script: Script[Place]) -> None:
     clock, now = scenario.clock, stage.clock
     jobs = {part for job in scenario.load for part in job.parts}
+    jobs |= {store.client for store in StoreLoad.of(scenario.stores, now)}
 
     def is_over() -> bool:
         stage.check()
@@ -129,7 +158,7 @@ def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_o
         # Processes write to pipes of their own: what they saw is put in the order in which it was.
         entries=tuple(
             entry if entry.job in jobs else entry._replace(job="")
-            for entry in sorted(stage.recorder.entries, key=lambda entry: entry.at)
+            for entry in sorted(map(stage.in_time, stage.recorder.entries), key=lambda entry: entry.at)
         ),
         end_ns=stage.clock.now,
         seed=stage.clock.seed,
@@ -138,6 +167,7 @@ def _history(scenario: Scenario, stage: RealStage, script: Script[Place], left_o
         counts=stage.ledgers,
         sizes=stage.sizes,
         results=stage.results,
+        operations=stage.operations,
         left_open=left_open,
     )
 

@@ -3,6 +3,7 @@
 The links and rules are the simulator's own (`palm.sim.network`), on the real clock: what a pipe loses is not given to
 ZeroMQ, what it delays or holds is given later, what it doubles is given twice. It acts where the sender hands over, so
 a cut link keeps its connection, and only what PALM itself does about silence helps. Within one host nothing is touched.
+What breaks connections is `palm.testing.real.proxies`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 from functools import partial
 from typing import AsyncIterator, Awaitable, Callable, Mapping, Sequence, TypeVar
 
-from palm.errors import Indefinite, RegistryError, RegistryTimeout, RegistryUnavailable
+from palm.errors import Indefinite, RegistryError, RegistryRefused, RegistryTimeout, RegistryUnavailable
 from palm.ports.registry import (
     NO_LEASE,
     Change,
@@ -28,21 +29,30 @@ from palm.ports.registry import (
 from palm.ports.transport import Address, Frame, LinkState, Peer, Sink, Transport, TransportCounters
 from palm.sim.network import Network, Pipe
 from palm.sim.registry_server import PLACE as REGISTRY
+from palm.testing.real.proxies import Proxies
 
 T = TypeVar("T")
 TIMEOUT_S = 5.0
+NOBODYS = "/nobody/"
 KEEP_ALIVE_PART = 4
 """As the adapter does: a renewal waits for a quarter of its lease, anything else for `TIMEOUT_S`."""
 
 
 class ShimTransport:
     """`palm.ports.transport.Transport` of the process `name` at `place`. `places`: where each peer is, which may grow;
-    who is not there is not touched."""
+    who is not there is not touched. `proxies`: by which peers are dialed; None: directly."""
 
     def __init__(
-        self, inner: Transport, network: Network, name: str, place: str, places: Mapping[Peer, str]
+        self,
+        inner: Transport,
+        network: Network,
+        name: str,
+        place: str,
+        places: Mapping[Peer, str],
+        proxies: Proxies | None = None,
     ) -> None:
         self._inner = inner
+        self._proxies = proxies
         self._network = network
         self._name = name
         self._place = place
@@ -74,13 +84,17 @@ class ShimTransport:
 
     def connect(self, peer: Peer, address: Address) -> None:
         self._dialed[peer] = None
-        self._inner.connect(peer, address)
+        if self._proxies is None:
+            self._inner.connect(peer, address)
+        else:
+            self._inner.connect(peer, self._proxies.to_peer(peer, self._places.get(peer, self._place), address))
+            self._proxies.leave(peer, but=address)
 
     def disconnect(self, peer: Peer) -> None:
         self._dialed.pop(peer, None)
         pipe = self._pipes.pop(peer, None)
         if pipe is None:
-            self._inner.disconnect(peer)
+            self._end(peer)
         else:
             pipe.after_all(partial(self._hang_up, peer, pipe), 0)
 
@@ -104,7 +118,12 @@ class ShimTransport:
         """What was said before the end of a link arrives before it."""
         pipe.closed = True
         if peer not in self._dialed:  # else it was dialed again meanwhile
-            self._inner.disconnect(peer)
+            self._end(peer)
+
+    def _end(self, peer: Peer) -> None:
+        self._inner.disconnect(peer)
+        if self._proxies is not None:
+            self._proxies.leave(peer)
 
     def _pipe(self, peer: Peer, place: str) -> Pipe[Frame]:
         def deliver(frames: list[Frame]) -> None:
@@ -121,12 +140,28 @@ class ShimTransport:
 class ShimRegistry:
     """`palm.ports.registry.Registry` of the process `name` at `place`. A request that is lost on its way, or whose
     answer is, fails after the time that the adapter would have waited. `failures` counts what failed though no link
-    was at fault: what a registry that is away has touched."""
+    was at fault: what a registry that is away has touched.
+
+    `watching`: what watches go over, by default `inner`. `doubt`: asked before each write; what it returns, if
+    anything, has the answer be lost. `heard`: told of each piece of news.
+    """
 
     def __init__(
-        self, inner: Registry, network: Network, name: str, place: str, timeout_s: float = TIMEOUT_S
+        self,
+        inner: Registry,
+        network: Network,
+        name: str,
+        place: str,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        watching: Registry | None = None,
+        doubt: Callable[[], Callable[[], None] | None] = lambda: None,
+        heard: Callable[[tuple[Change, ...]], None] = lambda changes: None,
     ) -> None:
         self._inner = inner
+        self._watching = inner if watching is None else watching
+        self._doubt = doubt
+        self._heard = heard
         self._timeout_s = timeout_s
         self._network = network
         self._place = place
@@ -137,7 +172,7 @@ class ShimRegistry:
         self._down = _Crossing(network, ends[1], ends[0], f"{REGISTRY}->{name}")
 
     async def grant(self, ttl_s: int) -> Lease:
-        lease = await self._ask("grant", lambda: self._inner.grant(ttl_s))
+        lease = await self._write("grant", lambda: self._inner.grant(ttl_s))
         self._ttl_s[lease.id] = lease.ttl_s
         return lease
 
@@ -146,30 +181,42 @@ class ShimRegistry:
         return await self._ask("keep_alive", lambda: self._inner.keep_alive(lease), timeout_s)
 
     async def revoke(self, lease: LeaseId) -> None:
-        await self._ask("revoke", lambda: self._inner.revoke(lease))
+        await self._write("revoke", lambda: self._inner.revoke(lease))
 
     async def get(self, prefix: str) -> Listing:
         return await self._ask("get", lambda: self._inner.get(prefix))
 
     async def put(self, key: str, value: bytes, lease: LeaseId = NO_LEASE) -> Revision:
-        return await self._ask("put", lambda: self._inner.put(key, value, lease))
+        return await self._write("put", lambda: self._inner.put(key, value, lease))
 
     async def delete(self, key: str) -> int:
-        return await self._ask("delete", lambda: self._inner.delete(key))
+        return await self._write("delete", lambda: self._inner.delete(key))
 
     async def transact(
         self, compare: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
     ) -> Committed:
         try:
-            return await self._ask("transact", lambda: self._inner.transact(compare, then, otherwise))
+            return await self._write("transact", lambda: self._inner.transact(compare, then, otherwise))
         except RegistryTimeout as error:
             raise Indefinite(f"a transaction may have been applied: {error}") from error
 
     def watch(self, prefix: str, after: Revision) -> Watch:
-        return _ShimWatch(self._inner.watch(prefix, after), self._network, self._place)
+        return _ShimWatch(self._watching.watch(prefix, after), self._network, self._place, self._heard)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+        if self._watching is not self._inner:
+            await self._watching.aclose()
+
+    async def _write(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        lose_answer = self._doubt()
+        if lose_answer is not None:
+            try:
+                await self._inner.get(NOBODYS)  # so that there is a connection by which the write goes, and no answer
+            except RegistryError:
+                pass  # nor does it go now
+            lose_answer()
+        return await self._ask(what, ask)
 
     async def _ask(self, what: str, ask: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
         loop = asyncio.get_running_loop()
@@ -181,7 +228,8 @@ class ShimRegistry:
         try:
             answer = await ask()
         except RegistryError as error:
-            self.failures += isinstance(error, RegistryUnavailable | RegistryTimeout | Indefinite)
+            is_away = isinstance(error, RegistryUnavailable | RegistryTimeout | Indefinite)
+            self.failures += is_away or type(error) is RegistryRefused  # not one of its kinds: there is no space
             raise
         if not await self._down.passes(until):
             await asyncio.sleep(max(0.0, until - loop.time()))
@@ -214,14 +262,16 @@ class _Crossing:
 class _ShimWatch:
     """Changes wait while either way to the registry is cut, as TCP would have them wait; they are never lost."""
 
-    def __init__(self, inner: Watch, network: Network, place: str) -> None:
+    def __init__(self, inner: Watch, network: Network, place: str, heard: Callable[[tuple[Change, ...]], None]) -> None:
         self._inner = inner
+        self._heard = heard
         self._network = network
         self._place = place
 
     async def __aiter__(self) -> AsyncIterator[tuple[Change, ...]]:
         async for changes in self._inner:
             await self._open()
+            self._heard(changes)
             yield changes
 
     async def aclose(self) -> None:
