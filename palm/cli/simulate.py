@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"palm simulate: {error}", file=sys.stderr)
         return HARNESS_FAILED
     except OSError as error:
-        print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"palm simulate: {what}", file=sys.stderr)
         return HARNESS_FAILED
     return worst(codes)
 
