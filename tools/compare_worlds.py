@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +89,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", nargs="*", help="below scenarios/, with options; default: the list in this file")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page whose figures are replaced")
+    parser.add_argument("--at-once", type=int, default=1, help="how many run beside each other (default: 1)")
     args = parser.parse_args()
-    rows, loads = [], []
-    for words in args.scenario or SCENARIOS:
-        loads.append(os.getloadavg()[0])
-        found = compared(words)
-        rows.append(row(found))
-        print(rows[-1], flush=True)
-    loads.append(os.getloadavg()[0])
+    rows, loads = [], [os.getloadavg()[0]]
+    with ThreadPoolExecutor(args.at_once) as pool:
+        for found in pool.map(compared, args.scenario or SCENARIOS):
+            rows.append(row(found))
+            loads.append(os.getloadavg()[0])
+            print(rows[-1], flush=True)
     told = (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load average {min(loads):.1f} to {max(loads):.1f} "
-        "(with what else ran there).\n\n"
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {args.at_once} at a time, load average {min(loads):.1f} to "
+        f"{max(loads):.1f} (with what else ran there).\n\n"
         "| scenario | checks that agree | p50 | p90 | p99 | first to last |\n|---|---|---|---|---|---|\n"
     )
     text = args.out.read_text()
