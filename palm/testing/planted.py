@@ -300,4 +300,20 @@ PLANTED: Sequence[Planted] = (
         "a registry that failed once is not asked again for five minutes",
         ("registry/compaction.yaml",),
     ),
+    Planted(
+        "stays-at-a-dead-member",
+        "palm.sim.registry",
+        "            self._at = (self._at + 1) % len(self._lines)\n",
+        "            pass\n",
+        "whoever talked to a member of the registry that died goes on to try that one",
+        ("registry/member-crash.yaml",),
+    ),
+    Planted(
+        "renewal-missed-until-the-next-is-due",
+        "palm.runtime.registration",
+        "                pause = min(RETRY, self._renew)\n",
+        "",
+        "a lease whose renewal failed is renewed again only a whole period later",
+        ("registry/two-outages.yaml",),
+    ),
 )

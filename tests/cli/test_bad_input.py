@@ -37,6 +37,8 @@ CLASSES = {
     "raises.py": f"{CLEAN}    def __init__(self):\n        raise KeyError('config')\n    line = print\n",
     "ends.py": f"import sys\n{CLEAN}    line = print\nsys.exit(3)\n",
     "imports.py": f"import nowhere_to_be_found\n{CLEAN}    line = print\n",
+    "derived.py": "from elsewhere import Base\n\nclass Clean(Base):\n    line = print\n",
+    "sends.py": "def few(random):\n    yield b'1'\ndef text(random):\n    yield 'one'\ndef falls(random):\n    yield 1 / 0\n",
     "checks.py": "def good(history):\n    return ''\ndef falls(history):\n    return 1 / 0\n",
 }
 
@@ -80,6 +82,8 @@ BOTH: dict[str, tuple[bytes, str]] = {
     "an option of nothing": (changed("hosts: [one, two]", "hosts: [one, two], options: {max_in_flight: 0}"), ":9: world.servers.clean.options.max_in_flight: expected a whole number from 1"),
     "a class that is not there": (changed("clean.py:Clean", "clean.py:Claen"), ":9: world.servers.clean.run: expected a class of clean.py, found 'clean.py:Claen' (did you mean 'Clean'?)"),
     "a check that is not there": (changed("check: exactly-once, job: main", 'check: custom, run: "checks.py:god"'), ":18: expect.finally[0].run: expected a function of checks.py, found 'checks.py:god' (did you mean 'good'?)"),
+    "workers of who knows what": (changed("hosts: [one, two]", "hosts: [one, two], workers: 2").replace(b"clean.py", b"derived.py"), ":9: world.servers.clean.workers: expected instances instead of workers, found the number 2 (whether Clean is a parallel server"),
+    "payloads that are not there": (changed("payload: words", 'payload: "sends.py:fwe"'), ":13: load[0].messages.payload: expected a function of sends.py, found 'sends.py:fwe' (did you mean 'few'?)"),
     "a seed below nothing": (changed("pinned: [1, 2]", "pinned: [-1]"), ":4: runs.seeds.pinned[0]: expected a whole number from 0"),
     "a point that waits for no time": (changed('do: crash, who: "clean[1]"', "do: point, name: here, effect: wait"), ":15: script[0].effect: effect: wait needs the key 'by'"),
     "a quote that is not closed": (changed('"clean[1]"', '"clean[1]'), ": this is not YAML: "),
@@ -97,6 +101,9 @@ RUNNING: dict[str, tuple[bytes, str]] = {
     "a class that cannot be made": (changed("clean.py:", "raises.py:"), ":9: world.servers.clean: Clean() raised KeyError: 'config' ("),
     "a file that ends the process": (changed("clean.py:", "ends.py:"), "ends.py does not load: SystemExit: 3 ("),
     "a file that does not import": (changed("clean.py:", "imports.py:"), "imports.py does not load: ModuleNotFoundError: No module named 'nowhere_to_be_found' ("),
+    "payloads that end": (changed("payload: words", 'payload: "sends.py:few"'), "payloads of main: few ended after 1, and the job has more messages ("),
+    "payloads of text": (changed("payload: words", 'payload: "sends.py:text"'), "payloads of main: text gave str as payload 0, bytes are needed ("),
+    "payloads that fall over": (changed("payload: words", 'payload: "sends.py:falls"'), "payloads of main: falls raised ZeroDivisionError: division by zero ("),
     "a check that falls over": (changed("check: exactly-once, job: main", 'check: custom, run: "checks.py:falls"'), "check falls raised ZeroDivisionError: division by zero ("),
 }  # fmt: skip
 """What only running it can tell."""

@@ -8,13 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from palm.errors import RegistryError
+from palm.net.etcd import channel
 from palm.net.registry import EtcdRegistry
 from palm.ports.registry import Registry, Revision
-from palm.testing.conformance.registry_members import MEMBER_CHECKS, MemberCheck
+from palm.testing.conformance.registry_members import (
+    MEMBER_CHECKS,
+    MemberCheck,
+    check_a_dead_member_is_left_and_taken_again,
+)
 from palm.testing.conformance.registry_users import USER_CHECKS, UserCheck
 from palm.wire import etcd as wire
 from tests.support.aio import in_loop
-from tests.support.etcd import Cluster, call, etcd, etcd_with_auth
+from tests.support.etcd import ROOT_PASSWORD, Cluster, call, etcd, etcd_with_auth
+from tests.support.twin import twin
 
 pytestmark = pytest.mark.conformance
 TOKEN_S = 1
@@ -72,6 +79,12 @@ class RealMembers(RealClock):
         request = wire.CompactionRequest(revision=revision, physical=True)
         await asyncio.to_thread(call, self._cluster.endpoints[self._well[0]], wire.COMPACT, request)
 
+    async def aclose(self) -> None:
+        """All are well again, also after a check that failed."""
+        await self.registry.aclose()
+        for member in sorted(self._dead):
+            await self.restart(member)
+
     @property
     def _well(self) -> list[int]:
         return [number for number in range(3) if number not in self._dead | self._frozen]
@@ -86,6 +99,11 @@ class RealUsers(RealClock):
         self._cluster = cluster
         self.prefix = prefix
         self.opened: list[EtcdRegistry] = []
+
+    async def set_password(self, password: str) -> None:
+        words = ("user", "passwd", "palm", "--interactive=false")
+        root = f"root:{ROOT_PASSWORD}"
+        await asyncio.to_thread(self._cluster.etcdctl, *words, user=root, stdin=f"{password}\n")
 
     def registry(self, user: str, password: str) -> Registry:
         registry = EtcdRegistry(self._cluster.settings(user=user, password=password))
@@ -115,7 +133,20 @@ async def test_real_etcd_survives_its_members(three: Cluster, check: MemberCheck
         async with asyncio.timeout(90):
             await check(world)
     finally:
-        await world.registry.aclose()
+        await world.aclose()
+
+
+@in_loop
+async def test_a_client_that_stays_at_a_dead_member_is_found_out(three: Cluster) -> None:
+    """Without the line that goes on to the next endpoint the first check does not hold."""
+    world = RealMembers(three, "/palm/twin/")
+    try:
+        with twin(channel, "            self._next = (self._next + 1) % len(self)\n", "            pass\n"):
+            async with asyncio.timeout(90):
+                with pytest.raises((AssertionError, RegistryError)):
+                    await check_a_dead_member_is_left_and_taken_again(world)
+    finally:
+        await world.aclose()
 
 
 @pytest.mark.parametrize("check", USER_CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))

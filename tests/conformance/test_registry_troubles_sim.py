@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from palm.errors import RegistryError
 from palm.ports.registry import Registry, Revision
+from palm.sim import registry as sim_registry
 from palm.sim.draws import LogNormal
 from palm.sim.kernel import NANOSECONDS
 from palm.sim.network import Ends, Link
 from palm.sim.registry import RegistrySettings
+from palm.sim.registry_server import USER
 from palm.sim.world import World
-from palm.testing.conformance.registry_members import MEMBER_CHECKS, MemberCheck
+from palm.testing.conformance.registry_members import (
+    MEMBER_CHECKS,
+    MemberCheck,
+    check_a_dead_member_is_left_and_taken_again,
+)
 from palm.testing.conformance.registry_users import USER_CHECKS, UserCheck
+from tests.support.twin import twin
 
 pytestmark = pytest.mark.conformance
 LIMIT_NS = 600 * NANOSECONDS
@@ -70,6 +78,10 @@ class SimUsers(Simulated):
         super().__init__(seed, 1)
         self.server.want_password(round(self.token_s * NANOSECONDS))
 
+    async def set_password(self, password: str) -> None:
+        assert self.server.auth is not None
+        self.server.auth.set_password(USER, password)
+
     def registry(self, user: str, password: str) -> Registry:
         self._clients += 1
         settings = RegistrySettings(user=user, password=password)
@@ -86,6 +98,18 @@ def test_simulated_registry_survives_its_members(check: MemberCheck, seed: int) 
         await check(world)
 
     world.world.kernel.complete(run(), limit_ns=LIMIT_NS)
+
+
+def test_a_client_that_stays_at_a_dead_member_is_found_out() -> None:
+    """Without the line that goes on to the next member the first check does not hold."""
+    world = SimMembers(1)
+
+    async def run() -> None:
+        with pytest.raises((AssertionError, RegistryError)):
+            await check_a_dead_member_is_left_and_taken_again(world)
+
+    with twin(sim_registry, "            self._at = (self._at + 1) % len(self._lines)\n", "            pass\n"):
+        world.world.kernel.complete(run(), limit_ns=LIMIT_NS)
 
 
 @pytest.mark.parametrize("check", USER_CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))

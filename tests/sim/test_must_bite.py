@@ -26,7 +26,7 @@ name: small
 about: A short job and a store under one fault.
 clock: {limit: 30s, settle: 14s}
 world:
-  registry: {members: 3}
+  registry: {members: 3, auth: {token: 300s}}
   hosts: {edge: {zone: a}, one: {zone: a}, two: {zone: b}, idle: {zone: c}, spare: {zone: c}}
   servers:
     marked: {run: "marked.py:Marked", hosts: [one, two], functions: [work], memory: durable, service: 5ms, start: LATE}
@@ -47,10 +47,15 @@ BITES: dict[str, list[tuple[str, str]]] = {
         ("who: zone:b, memory: kept", 'at: 2s, do: restart, who: "step:it"'),
         ("who: registry", "at: 2s, do: restart, who: registry"),
         ("who: registry.leader", ""),
+        ('who: "registry[1]"', 'at: 4s, do: restart, who: "registry[1]"'),
     ],
     "drain": [('who: "marked[0]"', "")],
     "restart": [("who: half(marked)", "")],
-    "freeze": [("who: one(marked), for: 400ms", ""), ("who: registry, for: 2s", "")],
+    "freeze": [
+        ("who: one(marked), for: 400ms", ""),
+        ("who: registry, for: 2s", ""),
+        ("who: registry.leader, for: 2s", ""),
+    ],
     "cancel": [("job: main", "")],
     "hold": [('link: "edge -> *", for: 400ms', "")],
     "slow": [('link: "zone:a <-> zone:b", by: 3ms, for: 400ms', "")],
@@ -77,6 +82,7 @@ BITES: dict[str, list[tuple[str, str]]] = {
     "registry.compact": [("", "")],
     "registry.lag-watch": [("by: 200ms, for: 2s", 'at: 1200ms, do: restart, who: "marked[1]"')],
     "registry.drop-watch": [("", "")],
+    "registry.refuse": [("for: 2s", 'at: 1200ms, do: restart, who: "marked[1]"')],
     "registry.unsure": [("writes: 1", 'at: 1200ms, do: restart, who: "marked[1]"')],
 }
 """By action: its keys, and another step of the script. All at 1.1 s, in the middle of the job."""

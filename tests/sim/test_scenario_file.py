@@ -188,6 +188,26 @@ def test_payloads_come_from_one_source_in_order_and_from_the_seed(here: str, tex
     assert what in (made, [len(one) for one in made], len(made))
 
 
+def test_payloads_may_be_made_by_a_function_of_the_users_own(here: str):
+    """It is given chance of its own, which is the seed's and the job's, and it is asked for no more than the job has."""
+    Path(here).with_name("made.py").write_text(
+        "import random as r, time\n\ndef made(random):\n    while True:\n"
+        "        yield b'%d %d %d' % (random.randrange(10**9), r.randrange(10**9), time.time())\n"
+    )
+    job = parse(changed("payload: numbers", 'payload: "made.py:made"'), here).load[0]
+    first, again, other = (list(payloads(job.messages, seed, "main")) for seed in (7, 7, 8))
+    assert first == again and len(set(first)) == 10 and not set(first) & set(other)
+
+
+@pytest.mark.parametrize(("bases", "each"), [("RegisteredServer", 2), ("ButterflyServer", 3), ("Count", 2)])
+def test_workers_are_what_palm_run_starts_on_each_host(here: str, bases: str, each: int):
+    """Two workers, and of a parallel server one more to lead them; `workers: 1` is one process of any kind."""
+    Path(here).with_name("more.py").write_text(f"{SERVER}\nclass More({bases}):\n    def words(self, message):\n        return message\n")
+    for workers, count in ((2, each), (1, 1)):
+        text = changed("instances: 3", f"workers: {workers}").replace("server.py:Count", "more.py:More")
+        assert parse(text, here).world.servers["count"].places == ("one", "two") * count
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 MISTAKES = [

@@ -209,12 +209,13 @@ class Cluster:
     def compact(self, revision: int) -> None:
         call(self.endpoints[0], wire.COMPACT, wire.CompactionRequest(revision=revision, physical=True))
 
-    def etcdctl(self, *arguments: str, user: str = "") -> str:
+    def etcdctl(self, *arguments: str, user: str = "", stdin: str = "") -> str:
         """etcd's own client, as an outside witness."""
         credentials = [f"--user={user}"] if user else []
         done = subprocess.run(
             [wheel_program("etcdctl"), f"--endpoints={','.join(self.endpoints)}", *credentials, *arguments],
             env={**os.environ, "ETCDCTL_API": "3"},
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=20,

@@ -1,5 +1,7 @@
 """The first version of a shop: it prices orders, and hands on what it does not know as it came."""
 
+from itertools import count
+
 from order_pb2 import Order
 
 from palm import RegisteredServer, run_server
@@ -15,13 +17,16 @@ class Shop(RegisteredServer):
 
 
 class Desk(RegisteredServer):
-    """Where orders come from and go to: `12` is an order for item 12."""
-
-    def take(self, number: str) -> Order:
-        return Order(item=f"item-{number}", count=1 + int(number) % 7)
+    """Where priced orders go to."""
 
     def tell(self, order: Order) -> str:
         return f"{order.count} x {order.item}: {order.cents} cents"
+
+
+def orders(random):
+    """What a scenario sends: `payload: shop.py:orders`. `random` is the seed's; these need no chance."""
+    for number in count():
+        yield Order(item=f"item-{number}", count=1 + number % 7).SerializeToString()
 
 
 if __name__ == "__main__":

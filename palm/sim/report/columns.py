@@ -11,6 +11,7 @@ from palm.sim.registry_server import PLACE as REGISTRY
 from palm.sim.report.film import BROKEN, Film, Shot
 from palm.sim.report.story import fault_words
 from palm.sim.scenario import actions
+from palm.sim.scenario.names import TheRegistry, members_meant
 from palm.sim.scenario.scenario import Scenario
 from palm.sim.scenario.script import Step
 from palm.sim.simulation import Result
@@ -126,10 +127,13 @@ def _touched(step: Step, film: Film, scenario: Scenario, places: dict[str, str])
         return [name for name, place in places.items() if any(_meant(end, place, zones) for end in ends)]
     if step.id in film.subjects:
         return list(film.subjects[step.id])
-    return [REGISTRY] if _action(step).startswith("registry") else list(places)
+    of_registry = _action(step).startswith("registry") or isinstance(getattr(step.action, "who", None), TheRegistry)
+    return [REGISTRY] if of_registry else list(places)
 
 
 def _meant(pattern: str, place: str, zones: dict[str, str]) -> bool:
+    if members_meant(pattern) is not None:
+        return place == REGISTRY
     return pattern in ("*", place) or (pattern.startswith("zone:") and zones.get(place) == pattern[5:])
 
 

@@ -28,8 +28,9 @@ from palm.sim.scenario.forms import (
     whole,
 )
 from palm.sim.scenario.payloads import GENERATORS
+from palm.sim.scenario.sources import FUNCTION, Run
 from palm.sim.scenario.units import Rate
-from palm.sim.scenario.yaml_strict import Items, Node, Table, at
+from palm.sim.scenario.yaml_strict import Items, Node, Table, Text, at
 
 MESSAGES_MAX = 100_000_000
 
@@ -41,13 +42,24 @@ def _file(node: Node) -> Path:
     return path
 
 
+_GENERATOR = one_of("a payload generator", GENERATORS)
+
+
+def _payload(node: Node) -> str | Run:
+    """`words`, or a function of the user's own."""
+    return FUNCTION.read(node) if isinstance(node, Text) and ".py" in node.value else _GENERATOR.read(node)
+
+
+PAYLOAD = Form("a payload generator, or a function such as orders.py:some", _payload, lambda: {"type": "string"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """`count` messages, from one of: a generator, the lines of a file (from the top again when they are used up), or
-    random bytes of given sizes."""
+    """`count` messages, from one of: a generator (by name, or a function of the user's own), the lines of a file (from
+    the top again when they are used up), or random bytes of given sizes."""
 
     count: Annotated[int, Key("count", whole(1, MESSAGES_MAX))]
-    payload: Annotated[str | None, Key("payload", one_of("a payload generator", GENERATORS))] = None
+    payload: Annotated[str | Run | None, Key("payload", PAYLOAD)] = None
     file: Annotated[Path | None, Key("file", Form("a file", _file))] = None
     sizes: Annotated[Distribution | None, Key("sizes", SIZES)] = None
 

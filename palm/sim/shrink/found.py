@@ -67,7 +67,8 @@ def _moved(value: Any, source: Path, found: Path, key: str = "") -> Any:  # a tr
             return {name: _moved(one, source, found, name) for name, one in value.items()}
         case list():
             return [_moved(one, source, found) for one in value]
-    return quoted(_from(said(value), source, found)) if key in _NAMES_FILES else value
+    names_a_file = key in _NAMES_FILES or (key == "payload" and ".py:" in said(value))
+    return quoted(_from(said(value), source, found)) if names_a_file else value
 
 
 def _from(name: str, source: Path, found: Path) -> str:

@@ -29,6 +29,10 @@ class UsersWorld(Protocol):
         """A client of its own, closed by the world. No user: it shows nothing."""
         ...
 
+    async def set_password(self, password: str) -> None:
+        """Of the user `palm`, by somebody who may."""
+        ...
+
     def now(self) -> float: ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -87,6 +91,22 @@ async def check_a_token_that_is_forgotten_is_replaced_unseen(world: UsersWorld) 
     assert done.succeeded
     await registry.revoke((await registry.grant(60)).id)
     await registry.revoke(lease.id)
+
+
+async def check_a_changed_password_ends_what_was_trusted(world: UsersWorld) -> None:
+    """Who was served is refused from then on, for calls and new watches, and a new client too; once the password is
+    what it was a new client is served."""
+    registry = world.registry("palm", "secret")
+    await registry.put(world.prefix + "k", b"1")
+    await world.set_password("another")
+    try:
+        await _refused(world, registry, world.prefix, lease_too=True)
+        await _refused(world, world.registry("palm", "secret"), world.prefix, lease_too=True)
+        await world.registry("palm", "another").put(world.prefix + "k", b"2")
+    finally:
+        await world.set_password("secret")
+    (record,) = (await world.registry("palm", "secret").get(world.prefix)).records
+    assert record.value == b"2"
 
 
 USER_CHECKS: tuple[UserCheck, ...] = tuple(
