@@ -98,8 +98,8 @@ def main() -> int:
             loads.append(os.getloadavg()[0])
             print(rows[-1], flush=True)
     told = (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {args.at_once} at a time, load average {min(loads):.1f} to "
-        f"{max(loads):.1f} (with what else ran there).\n\n"
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {args.at_once} at a time, "
+        f"load average {min(loads):.1f} to {max(loads):.1f} (with what else ran there).\n\n"
         "| scenario | checks that agree | p50 | p90 | p99 | first to last |\n|---|---|---|---|---|---|\n"
     )
     text = args.out.read_text()
