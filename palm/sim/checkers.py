@@ -223,12 +223,15 @@ def registered(history: History, *, sizes: Mapping[str, int], within_ns: int, af
     lives: set[tuple[str, str, str]] = set()
     moment, at = window.start, 0
     entries = history.entries
+    missing = dict(sizes)
     while True:
+        changed = at == 0
         while at < len(entries) and entries[at].at <= moment:
-            _count_lease(entries[at], lives)
+            changed = _count_lease(entries[at], lives) or changed
             at += 1
-        there = Counter(server for server, _ in {(server, instance) for server, instance, _ in lives})
-        missing = {server: size - there[server] for server, size in sizes.items() if there[server] < size}
+        if changed:
+            there = Counter(server for server, _ in {(server, instance) for server, instance, _ in lives})
+            missing = {server: size - there[server] for server, size in sizes.items() if there[server] < size}
         if not missing:
             since = f", {_ms(moment - window.start)} after {after or 'the start'}"
             return _holds(name, f"all of {', '.join(sizes)} at {show_duration(moment)}{since}")
@@ -238,14 +241,24 @@ def registered(history: History, *, sizes: Mapping[str, int], within_ns: int, af
         moment = entries[at].at
 
 
-def _count_lease(entry: Entry, lives: set[tuple[str, str, str]]) -> None:
+_OF_LEASES = (
+    *(EntryKind.REGISTERED, EntryKind.DEREGISTERED, EntryKind.LEASE_EXPIRED),
+    *(EntryKind.CRASHED, EntryKind.STOPPED),
+)
+
+
+def _count_lease(entry: Entry, lives: set[tuple[str, str, str]]) -> bool:
+    """Whether it was one that counts."""
+    if entry.kind not in _OF_LEASES:
+        return False
     life = (entry.server, entry.instance, entry.detail)
     if entry.kind is EntryKind.REGISTERED:
         lives.add(life)
     elif entry.kind in (EntryKind.DEREGISTERED, EntryKind.LEASE_EXPIRED):
         lives.discard(life)
-    elif entry.kind in (EntryKind.CRASHED, EntryKind.STOPPED):
+    else:
         lives.difference_update({one for one in lives if one[:2] == life[:2]})
+    return True
 
 
 def no_orphans(history: History) -> CheckResult:
