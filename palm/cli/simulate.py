@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"palm simulate: {error}", file=sys.stderr)
         return HARNESS_FAILED
     except OSError as error:
-        print(f"palm simulate: {error.filename}: {error.strerror}", file=sys.stderr)
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"palm simulate: {said}", file=sys.stderr)
         return HARNESS_FAILED
     return worst(codes)
 

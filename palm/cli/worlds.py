@@ -140,7 +140,11 @@ def _as_json(result: RealResult) -> dict[str, Any]:
 def _comparison_as_json(real: RealResult, sim: str, checks: Sequence[Any], pairs: Sequence[Pair]) -> dict[str, Any]:
     return {
         **_as_json(real),
-        "simulated": {"verdict": sim, "checks": {check: ours.verdict.value for check, ours, _ in checks}},
+        "simulated": {
+            "verdict": sim,
+            "checks": {check: ours.verdict.value for check, ours, _ in checks},
+            "verdicts": [ours.verdict.value for _, ours, _ in checks],
+        },
         "figures": [
             {"what": one.what, "unit": one.unit, "sim": one.sim, "real": one.real, "off": one.off} for one in pairs
         ],

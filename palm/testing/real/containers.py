@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.network import Network
 
+# The reaper is an image that would have to be pulled; a run removes its containers itself.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+
 IMAGE = "PALM_ETCD_IMAGE"
 _CLIENT, _PEER = 2379, 2380
 
@@ -43,7 +46,7 @@ def contained_etcd(count: int) -> RealEtcd:
         ]
         for member in members:
             stack.callback(member.remove)
-    except DockerException as error:
+    except (DockerException, OSError) as error:
         stack.close()
         raise HarnessError(f"--etcd containers needs an engine that answers, and has {image}: {error}") from error
     return RealEtcd(members, quick=False, close=stack.close)
@@ -74,11 +77,16 @@ class ContainedMember:
         return self._is_made and self._state() in ("running", "paused", "created")
 
     def start(self) -> None:
-        if self._is_made:
-            self._container.get_wrapped_container().start()
-        else:
-            self._container.start()
-            self._is_made = True
+        from docker.errors import DockerException
+
+        try:
+            if self._is_made:
+                self._container.get_wrapped_container().start()
+            else:
+                self._container.start()
+                self._is_made = True
+        except (DockerException, OSError) as error:
+            raise HarnessError(f"the engine did not start an etcd at {self.endpoint}: {error}") from error
 
     def kill(self) -> None:
         if self.is_up:
