@@ -72,7 +72,7 @@ def test_a_step_that_waits_for_what_real_processes_never_show_is_refused() -> No
     scenario = parsed()
     waits = replace(scenario.script[0], id="waits", trigger=When(event="cut-short", server="clean"))
     [said] = impossible(replace(scenario, script=(waits,)))
-    assert said.startswith("step waits: jump-clock: it waits for cut-short, which a real disk tells nobody; run the file")
+    assert said.startswith("step waits: jump-clock: it waits for cut-short, which a real disk tells nobody; run")
 
 
 def test_a_smaller_scenario_has_fewer_messages_and_a_shorter_script() -> None:

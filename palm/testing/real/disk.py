@@ -14,7 +14,7 @@ META_BYTES = 8_192
 
 
 class CountedDisk:
-    """`palm.ports.storage.Storage`; `given` is called for each commit, `refused` for each that the disk did not take."""
+    """`palm.ports.storage.Storage`; `given` is called for each commit, `refused` for each that the disk did not do."""
 
     def __init__(self, base: str, server: str, *, given: Callable[[], None], refused: Callable[[], None]) -> None:
         """Raises StorageError."""
