@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import TheRegistry, members_meant
 from palm.sim.scenario.scenario import Scenario
-from palm.sim.scenario.script import Step
+from palm.sim.scenario.script import Step, When
 
 MADE = (
     actions.OnLink
@@ -86,6 +86,8 @@ def notes(scenario: Scenario) -> list[str]:
 
 def _why_not(step: Step) -> str | None:
     action = step.action
+    if isinstance(step.trigger, When) and step.trigger.event == "committing":
+        return "a commit is over before anybody hears of it; wait for another event, or run the file with --world sim"
     if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:
         ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
         if all(ends) or any(end is not None and end.is_one for end in ends):
