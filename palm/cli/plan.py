@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: done; 2: the table has runs that do not hold; 3: a scenario or an option that is none, or the simulator
-    failed."""
+    """0: done; 2: there are runs that do not hold, or do not end; 3: a scenario or an option that is none, or the
+    simulator failed."""
     from palm.sim.plan import Plan, parse_vary
     from palm.sim.plan import plan as points_of
     from palm.sim.plan_svg import as_svg
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"palm plan: {error.filename}: {error.strerror}", file=sys.stderr)
         return BAD_FILE
     print(json.dumps(_as_json(plan)) if args.json else _in_words(plan))
-    return 2 if any(point.verdict.exit_code for point in points) else 0
+    return 0 if all(point.is_whole for point in points) else 2
 
 
 def _check_job(args: argparse.Namespace, scenario: Scenario) -> None:
@@ -81,6 +81,8 @@ def _check_job(args: argparse.Namespace, scenario: Scenario) -> None:
 
 def _row(point: Point) -> str:
     note = "" if point.verdict.exit_code == 0 else f"  {point.verdict.value}"
+    if point.delivered < point.asked:
+        note += f"  {point.delivered} of {point.asked} messages came: see palm simulate, or raise clock.limit"
     return f"{point.value:>9}  {point.throughput:>11.1f} {point.p50 / 1e6:>10.2f} {point.p99 / 1e6:>10.2f}{note}"
 
 
@@ -105,6 +107,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
                 "p50_ms": point.p50 / 1e6,
                 "p99_ms": point.p99 / 1e6,
                 "delivered": point.delivered,
+                "asked": point.asked,
                 "verdict": point.verdict.value,
             }
             for point in plan.points

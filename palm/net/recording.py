@@ -47,7 +47,7 @@ class Tape:
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise BadRequest(f"--record {path}: {error.strerror} (name a file that can be written)") from error
+            raise BadRequest(f"cannot record to {path}: {error.strerror} (name a file that can be written)") from error
         self.frames = 0
         self.messages = 0
         machine = _machine()

@@ -139,7 +139,8 @@ def _parsed(name: str, number: int, line: bytes) -> Lines:
         where = f"{name}:{number}"
         if number == 1:
             raise BadRecord(f"{where}: expected a recording ({VERSION}){_what_else(line)}") from error
-        raise BadRecord(f"{where}: expected a line of a recording: {error}") from error
+        hint = "(was the disk full? delete that line)"
+        raise BadRecord(f"{where}: expected a line of a recording: {error} {hint}") from error
     if number == 1 and not one.palm:
         raise BadRecord(f"{name}:{number}: expected the first line of a recording ({VERSION}), found a later one")
     return one

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import combinations
-from math import erf, exp, inf, log, pi, sqrt
+from math import erf, exp, fsum, inf, log, pi, sqrt
 from operator import mul
 from statistics import NormalDist, fmean, pstdev
 from typing import Callable, Iterable, Iterator, Sequence
@@ -34,9 +34,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 _Z99 = NormalDist().inv_cdf(0.99)
 _LEAST_DEVIATION = 1.0
-_COLLINEAR = 1e-3
-_BETTER = 1e-9
-"""One thing more must explain at least that part of what is left over."""
+_RIDGE_LEAST = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,37 +208,47 @@ def _likelihood(shape: Distribution, ascending: tuple[int, ...]) -> float | None
 def shares(rows: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, ...]:
     """From rows (spent, counts of several things): what one of each thing costs, none below 0, by least squares.
 
-    Where things go up and down together nothing tells them apart, and what they cost goes to the first of them. Every
-    set of things is tried, so they should be few.
+    Where things go up and down together, the little that tells them apart is noise. So each is held back a little from
+    explaining all (ridge regression), by as much as the best fit leaves unexplained: what cannot be told apart is
+    shared alike, and what can is left as it is. Every set of things is tried, so they should be few.
     """
-    things = len(rows[0][1]) if rows else 0
-    best, least = (0.0,) * things, sum(spent * spent for spent, _ in rows)
+    things, all_spent = len(rows[0][1]) if rows else 0, sum(spent * spent for spent, _ in rows)
+    if not all_spent:
+        return (0.0,) * things
+    free = _nearest(rows, things, _RIDGE_LEAST)
+    unexplained = _residual(rows, free) / all_spent
+    return _nearest(rows, things, max(_RIDGE_LEAST, unexplained))
+
+
+def _nearest(rows: Sequence[tuple[float, Sequence[float]]], things: int, ridge: float) -> tuple[float, ...]:
+    squares = [sum(row[i] ** 2 for _, row in rows) for i in range(things)]
+    best, least = (0.0,) * things, _residual(rows, (0.0,) * things)
     for size in range(1, things + 1):
-        for chosen in combinations(range(things), size):
+        for chosen in combinations([thing for thing in range(things) if squares[thing]], size):
             found = _solved(
-                [[sum(row[i] * row[j] for _, row in rows) for j in chosen] for i in chosen],
+                [
+                    [sum(row[i] * row[j] for _, row in rows) + ridge * squares[i] * (i == j) for j in chosen]
+                    for i in chosen
+                ],
                 [sum(spent * row[i] for spent, row in rows) for i in chosen],
             )
-            if found is not None and min(found) >= 0:
+            if min(found) >= 0:
                 costs = tuple(dict(zip(chosen, found, strict=True)).get(thing, 0.0) for thing in range(things))
-                residual = sum((spent - sum(map(mul, costs, row))) ** 2 for spent, row in rows)
-                if residual < least * (1 - _BETTER):
-                    best, least = costs, residual
+                held_back = ridge * sum(cost * cost * square for cost, square in zip(costs, squares, strict=True))
+                if (sum_of := _residual(rows, costs) + held_back) < least:
+                    best, least = costs, sum_of
     return best
 
 
-def _solved(matrix: list[list[float]], right: list[float]) -> list[float] | None:
-    """Gauss; None where the columns are all but the same direction. The diagonal is of sums of squares."""
-    scale = [sqrt(row[index]) for index, row in enumerate(matrix)]
-    if not all(scale):
-        return None
+def _residual(rows: Sequence[tuple[float, Sequence[float]]], costs: Sequence[float]) -> float:
+    return fsum((spent - sum(map(mul, costs, row))) ** 2 for spent, row in rows)
+
+
+def _solved(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """Gauss. What is held back on the diagonal keeps every pivot away from 0."""
     size = len(right)
-    rows = [
-        [matrix[i][j] / (scale[i] * scale[j]) for j in range(size)] + [right[i] / scale[i]] for i in range(size)
-    ]
+    rows = [[*row, one] for row, one in zip(matrix, right, strict=True)]
     for i in range(size):
-        if rows[i][i] < _COLLINEAR:
-            return None
         for j in range(i + 1, size):
             factor = rows[j][i] / rows[i][i]
             rows[j] = [one - factor * other for one, other in zip(rows[j], rows[i], strict=True)]
@@ -248,7 +256,7 @@ def _solved(matrix: list[list[float]], right: list[float]) -> list[float] | None
     for i in reversed(range(size)):
         known = sum(rows[i][j] * found[j] for j in range(i + 1, size))
         found[i] = (rows[i][size] - known) / rows[i][i]
-    return [one / by for one, by in zip(found, scale, strict=True)]
+    return found
 
 
 # -- the knee ---------------------------------------------------------------------------------------------------------

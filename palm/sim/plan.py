@@ -59,8 +59,15 @@ class Point:
     p50: int
     p99: int
     delivered: int
+    asked: int
+    """How many messages the jobs have: where fewer were delivered, the figures are of a part of the load."""
     verdict: Verdict
     """The worst of its runs."""
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the load was done, and every check held."""
+        return self.delivered >= self.asked and self.verdict is Verdict.HOLDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +94,8 @@ def parse_vary(text: str, scenario: Scenario, file: str) -> Vary:
     of, dot, key = name.strip().rpartition(".")
     if not equals or key not in KEYS:
         expected = f"one of {', '.join(KEYS)}, as in workers=1..16"
-        raise ScenarioError(f"{file}: --vary: expected {expected}, found {text!r:.100}{did_you_mean(key, KEYS)}")
+        hint = ": its values are missing" if key in KEYS else did_you_mean(key, KEYS)
+        raise ScenarioError(f"{file}: --vary: expected {expected}, found {text!r:.100}{hint}")
     what, known = ("server", tuple(scenario.world.servers)) if key in OF_SERVERS else ("job", _ids(scenario))
     if not dot:
         if len(known) > 1:
@@ -179,11 +187,17 @@ def plan(path: str, vary: Vary, seeds: Sequence[int], *, job: str = "", jobs: in
 
 def run_trial(trial: Trial) -> Point:
     """One run, where it is called."""
-    result = run(varied(load(trial.path), trial.key, trial.of, trial.value), trial.seed)
-    return measured(result.history, trial.value, trial.job, result.verdict)
+    scenario = varied(load(trial.path), trial.key, trial.of, trial.value)
+    result = run(scenario, trial.seed)
+    asked = sum(one.messages.count * one.clients for one in scenario.load if trial.job in ("", one.id))
+    return measured(result.history, trial.value, trial.job, result.verdict, asked)
 
 
-def measured(history: History, value: int, job: str, verdict: Verdict) -> Point:
+_CAME = (EntryKind.DELIVERED, EntryKind.ABSORBED)
+"""A message of a reduction is through when a partial result has it."""
+
+
+def measured(history: History, value: int, job: str, verdict: Verdict, asked: int) -> Point:
     """What a run came to. Raises HarnessError where no message was delivered."""
     sent: dict[tuple[str, int], int] = {}
     took: list[int] = []
@@ -195,7 +209,7 @@ def measured(history: History, value: int, job: str, verdict: Verdict) -> Point:
         if entry.kind is EntryKind.SENT:
             sent.setdefault((entry.job, entry.sequence), entry.at)
             first = entry.at if first is None else first
-        elif entry.kind is EntryKind.DELIVERED and (entry.job, entry.sequence) in sent:
+        elif entry.kind in _CAME and (entry.job, entry.sequence) in sent:
             took.append(entry.at - sent[entry.job, entry.sequence])
             last = entry.at
     if not took or first is None:
@@ -210,6 +224,7 @@ def measured(history: History, value: int, job: str, verdict: Verdict) -> Point:
         p50=quantile(took, 0.5),
         p99=quantile(took, 0.99),
         delivered=len(took),
+        asked=asked,
         verdict=verdict,
     )
 
@@ -223,6 +238,7 @@ def _middle(points: Sequence[Point]) -> Point:
         throughput=median(point.throughput for point in points),
         p50=round(median(point.p50 for point in points)),
         p99=round(median(point.p99 for point in points)),
-        delivered=round(median(point.delivered for point in points)),
+        delivered=min(point.delivered for point in points),
+        asked=points[0].asked,
         verdict=max((point.verdict for point in points), key=_SEVERITY.index),
     )

@@ -48,10 +48,11 @@ def as_svg(plan: Plan, title: str) -> str:
     parts += _panel("messages/s", _TOP, x_of, xs, [("delivered", _BLUE, rates)])
     parts += _panel("ms under way", lower, x_of, xs, [("p50", _GREEN, p50), ("p99", _ORANGE, p99)])
     for point in points:
-        if point.verdict is not Verdict.HOLDS:
+        if not point.is_whole:
+            what = "cut off" if point.verdict is Verdict.HOLDS else point.verdict.value
             parts.append(
                 f'<text x="{x_of(point.value):.1f}" y="{lower + _PANEL + 34:.1f}" text-anchor="middle" fill="{_RED}">'
-                f"{point.verdict.value}</text>"
+                f"{what}</text>"
             )
     every = ceil(len(xs) / _LABELS_MOST)
     for x in xs[::every]:

@@ -24,6 +24,8 @@ from palm.sim.registry_session import Answer, Ask, Session
 
 ELECTION_NS = 1_500_000_000
 """How long a member is away that is made to give up the lead; one alone has no leader for so long."""
+PATIENCE_NS = 1_000_000_000
+"""What a new leader gives each lease beside its whole ttl: etcd's election timeout."""
 WRITES = frozenset({"put", "delete_range", "txn", "lease_grant", "lease_revoke"})
 Applied = Literal["all", "none", "some"]
 USER, PASSWORD = "palm", "secret"
@@ -322,7 +324,7 @@ class RegistryServer:
         if leader is None:
             self.etcd.demote()
         else:
-            self.etcd.promote(self.kernel.now)
+            self.etcd.promote(self.kernel.now, PATIENCE_NS)
 
     def _touched(self, member: int) -> None:
         """What it was asked to read or to renew while it had no leader is done now; writes were lost on their way to

@@ -408,7 +408,7 @@ class SimTransport:
         self._inbox: list[tuple[Arrival, Pipe[Frame] | None]] = []
         self._flushing = False
         self._reading = False
-        """What came is being computed on: it goes to the node after that, and what comes meanwhile waits."""
+        """What came waits for the processor, and what comes meanwhile waits with it."""
         self._closed = False
 
     def start(self, sink: Sink) -> None:
@@ -477,7 +477,7 @@ class SimTransport:
         self.counters.bytes_sent += size
         processor = self.process.processor
         if processor is not None and (cost := _cost(processor, frame)):
-            # It leaves at once, and what it cost delays what the process does next: so no order changes.
+            # It leaves at once, and what it costs delays what the process does next: so no order changes.
             processor.compute(cost, lambda: None, own=True)
         pipe.send(frame, frame)
 
@@ -607,16 +607,18 @@ class SimTransport:
         processor = self.process.processor
         cost = 0 if processor is None else sum(_cost(processor, frame) for one in arrivals for frame in _came(one))
         if cost and processor is not None:
+            # It is read when PALM is through with what came before.
             self._reading = True
-            processor.compute(cost, partial(self._read, arrivals), own=True)
+            processor.compute(0, partial(self._read, arrivals, processor, cost), own=True)
             return
         if self._inbox:
             self._flush_soon()
         if arrivals and self._sink is not None:
             self._sink(arrivals)
 
-    def _read(self, arrivals: list[Arrival]) -> None:
+    def _read(self, arrivals: list[Arrival], processor: Processor, cost: int) -> None:
         self._reading = False
+        processor.compute(cost, lambda: None, own=True)
         if self._inbox and not self._flushing:
             self._flush_soon()
         if self._sink is not None:

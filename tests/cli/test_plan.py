@@ -60,6 +60,13 @@ def test_a_plan_is_an_object_for_programs(file: Path, capsys: pytest.CaptureFixt
     assert all(point["delivered"] == 200 and point["verdict"] == "holds" for point in told["points"])
 
 
+def test_a_plan_whose_runs_are_cut_off_says_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures of a part of the load are no answer: exit code 2."""
+    file.write_text(SCENARIO.replace("limit: 30s", "limit: 200ms"))
+    assert main(["plan", str(file), "--vary", "workers=1", "--jobs", "1"]) == 2
+    assert "of 200 messages came: see palm simulate, or raise clock.limit" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

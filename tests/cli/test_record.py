@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from palm.observe.record import read
+from palm.observe.record import delays, read
 from palm.sim.calibrate import calibrate
 from tests.support.cluster import LETTERS, cluster, palm
 
@@ -30,17 +30,17 @@ def test_servers_and_clients_append_to_one_recording(tmp_path: Path) -> None:
     [client] = [one for one in processes if not one.server]
     assert sum(one.many for one in client.taken) == COUNT
     assert sorted(number for one in client.given for number in one.sequences) == list(range(COUNT))
+    assert all(local and took > 0 for local, took in delays(processes)) and list(delays(processes))
     found = calibrate(processes)
-    assert found.local is not None and len(found.local.samples) > 10
     assert len(found.servers["letters"].service.samples) == COUNT
     assert found.servers["letters"].service.measured(0.5) >= 2_000_000  # it sleeps that long
 
 
 def test_a_recording_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
-    """The error names the option and the file, before anybody is served."""
+    """The error names the file, before anybody is served."""
     nowhere = str(tmp_path / "none" / "run.jsonl")
     refused = palm("run", LETTERS, "--etcd", "127.0.0.1:1", "--record", nowhere)
     assert refused.returncode == 1
     assert refused.stderr.decode().strip().endswith(
-        f"--record {nowhere}: No such file or directory (name a file that can be written)"
+        f"cannot record to {nowhere}: No such file or directory (name a file that can be written)"
     )

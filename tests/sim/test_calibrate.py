@@ -10,7 +10,6 @@ from palm.errors import BadRecord, ScenarioError
 from palm.observe.record import Carried, Handled, Process, Used
 from palm.sim.calibrate import as_yaml, calibrate
 from palm.sim.draws import Distribution, Fixed, Key, LogNormal, Uniform
-from palm.sim.processor import Costs
 from palm.sim.scenario.names import LOCAL
 from palm.sim.scenario.scenario import Scenario, parse
 from palm.sim.simulation import run
@@ -84,8 +83,11 @@ def test_times_and_costs_of_a_recording_are_found() -> None:
     assert work.handling is not None and work.handling.best.distribution == Fixed(2 * MS)
     assert isinstance(work.service.best.distribution, Uniform)
     assert work.service.best.distribution.low == pytest.approx(1 * MS, rel=0.02)
-    assert (work.cost.frame, work.cost.message, work.cost.handover) == (20 * US, 0, 80 * US)
-    assert found.clients is not None and found.clients.frame == 35 * US
+    # One message in each frame: what both cost together is known.
+    assert work.cost.frame + work.cost.message == pytest.approx(20 * US, rel=0.01)
+    assert work.cost.handover == pytest.approx(80 * US, rel=0.01)
+    assert found.clients is not None
+    assert found.clients.frame + found.clients.message == pytest.approx(35 * US, rel=0.01)
     assert found.local is not None and found.local.best.at(0.5) == pytest.approx(90 * US, rel=0.12)
     assert (found.links, found.cores) == (None, 2)
 
@@ -110,10 +112,13 @@ def test_a_scenario_takes_the_fragment_as_it_is(tmp_path: Path) -> None:
     found = calibrate(recording(pause=Uniform(1 * MS, 5 * MS)))
     scenario = taken(tmp_path, as_yaml(found))
     work, own = (scenario.world.servers[name] for name in ("work", "own"))
-    assert work.cpu == Costs(handling=Fixed(2 * MS), handover=80 * US, frame=20 * US)
+    cost = found.servers["work"].cost
+    figures = [float(f"{one:.4g}") for one in (cost.handover, cost.frame, cost.message)]
+    assert work.cpu.handling == Fixed(2 * MS)
+    assert [work.cpu.handover, work.cpu.frame, work.cpu.message] == figures
     assert isinstance(work.service, Uniform) and own.service == Fixed(3 * MS)
     assert [host.cores for host in scenario.world.hosts.values()] == [2, 8]
-    assert [job.cpu.frame for job in scenario.load] == [35 * US, 1 * US]
+    assert scenario.load[0].cpu.frame > 10 * US and scenario.load[1].cpu.frame == 1 * US
     assert [link.between for link in scenario.links] == [LOCAL, scenario.links[1].between]
     assert run(scenario, 1).ledger.delivered == 55
 

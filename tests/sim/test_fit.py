@@ -128,12 +128,20 @@ def test_costs_of_frames_and_messages_are_told_apart(frame: float, message: floa
     counts = [(frames := chance.randint(50, 200), frames * chance.randint(1, 8)) for _ in range(60)]
     rows = [(frame * frames + message * messages, (frames, messages)) for frames, messages in counts]
     found = shares(rows)
-    assert found == pytest.approx((frame, message), abs=1e-3)
+    assert found == pytest.approx((frame, message), rel=1e-3, abs=0.05)
 
 
-def test_costs_that_cannot_be_told_apart_go_to_frames() -> None:
-    """One message in each frame: the sum is what is known, and it is kept."""
-    assert shares([(30.0 * count, (count, count)) for count in (10, 20, 30)]) == pytest.approx((30.0, 0.0))
+def test_costs_that_cannot_be_told_apart_are_shared() -> None:
+    """One message in each frame, or nearly: the sum is what is known, and it is kept; noise does not choose a side."""
+    alike = [(30.0 * count, (count, count)) for count in (10, 20, 30)]
+    assert shares(alike) == pytest.approx((15.0, 15.0), rel=1e-3)
+    chance = Random(4)
+    noisy = [
+        (30.0 * count * chance.uniform(0.9, 1.1), (count, count * chance.uniform(0.99, 1.01)))
+        for count in (chance.randint(10, 100) for _ in range(40))
+    ]
+    frame, message = shares(noisy)
+    assert frame == pytest.approx(15.0, rel=0.2) and frame + message == pytest.approx(30.0, rel=0.05)
     assert shares([(5.0, (0, 0))]) == (0.0, 0.0)
     assert shares([]) == ()
 
@@ -142,7 +150,7 @@ def test_costs_of_handlings_are_told_from_those_of_frames() -> None:
     """A leader and a worker carry the same frames, and one of them handles."""
     leader = [(20.0 * count, (count, count, 0)) for count in (40, 44, 60)]
     worker = [(20.0 * count + 75.0 * count, (count, count, count)) for count in (20, 22, 30)]
-    assert shares([*leader, *worker]) == pytest.approx((20.0, 0.0, 75.0))
+    assert shares([*leader, *worker]) == pytest.approx((10.0, 10.0, 75.0), rel=0.01)
 
 
 @given(st.integers(2, 12))

@@ -79,7 +79,7 @@ def test_what_is_varied_is_read(scenario: Scenario, text: str, of: str, values: 
     [
         ("worker=1..4", "expected one of workers, instances, window, rate, as in workers=1..16, found 'worker=1..4' "),
         ("worker=1..4", "(did you mean 'workers'?)"),
-        ("workers", "expected one of workers, instances, window, rate"),
+        ("workers", "as in workers=1..16, found 'workers': its values are missing"),
         ("workers=1..4", "workers of which server? Write work.workers=... (it has work, plain, strange)"),
         ("window=1..4", "window of which job? Write main.window=... (it has main, other)"),
         ("wrok.workers=1..4", "expected a server of this scenario, found 'wrok' (did you mean 'work'?)"),
@@ -131,16 +131,25 @@ def test_throughput_is_from_the_first_sent_to_the_last_delivered() -> None:
     entries = [Entry(100 * MS, EntryKind.SENT, "main", 0), Entry(200 * MS, EntryKind.SENT, "main", 1)]
     entries += [Entry(250 * MS, EntryKind.SENT, "other", 0), Entry(300 * MS, EntryKind.DELIVERED, "main", 1)]
     entries += [Entry(600 * MS, EntryKind.DELIVERED, "main", 0), Entry(900 * MS, EntryKind.SENT, "main", 2)]
-    point = measured(History(entries=entries, end_ns=10**9), 4, "main", Verdict.HOLDS)
+    point = measured(History(entries=entries, end_ns=10**9), 4, "main", Verdict.HOLDS, 3)
     assert (point.value, point.delivered, point.throughput) == (4, 2, pytest.approx(4.0))
+    assert not point.is_whole
     assert (point.p50, point.p99) == (100 * MS, 500 * MS)
     with pytest.raises(HarnessError, match=r"at 4 no message was delivered in 1 s .* \(raise clock.limit"):
-        measured(History(entries=entries, end_ns=10**9), 4, "other", Verdict.HOLDS)
+        measured(History(entries=entries, end_ns=10**9), 4, "other", Verdict.HOLDS, 1)
+
+
+def test_messages_of_a_reduction_count_when_a_partial_result_has_them() -> None:
+    """They are delivered only all together, at the end."""
+    entries = [Entry(n * MS, EntryKind.SENT, "main", n) for n in range(4)]
+    entries += [Entry((10 + n) * MS, EntryKind.ABSORBED, "main", n) for n in range(4)]
+    point = measured(History(entries=entries, end_ns=10**9), 1, "", Verdict.HOLDS, 4)
+    assert (point.delivered, point.p99, point.is_whole) == (4, 10 * MS, True)
 
 
 def points_of(rates: list[float], verdict: Verdict = Verdict.HOLDS) -> Plan:
     points = tuple(
-        Point(value=n, throughput=rate, p50=MS * n, p99=3 * MS * n, delivered=9, verdict=verdict)
+        Point(value=n, throughput=rate, p50=MS * n, p99=3 * MS * n, delivered=9, asked=9, verdict=verdict)
         for n, rate in enumerate(rates, 1)
     )
     return Plan(vary=Vary(key="workers", of="work", values=tuple(range(1, len(rates) + 1))), points=points)

@@ -127,7 +127,7 @@ def test_unsure_applies_the_write_and_loses_its_answer() -> None:
 
 
 def test_without_quorum_nothing_is_done_and_no_lease_ends() -> None:
-    """However long it lasts; with a new leader each lease has its whole ttl again."""
+    """However long it lasts; with a new leader each lease has its whole ttl again, and a second."""
     scene = Scene()
     lease = scene.do(scene.near.registry.grant(5))
     scene.do(scene.near.registry.put("/k", b"v", lease.id))
@@ -136,14 +136,14 @@ def test_without_quorum_nothing_is_done_and_no_lease_ends() -> None:
     assert isinstance(error, (RegistryTimeout, RegistryUnavailable)) and "no leader" in str(error)
     scene.run(60.0)
     scene.server.regain_quorum()
-    scene.run(4.5)
+    scene.run(5.5)
     assert len(scene.do(scene.near.registry.get("/k")).records) == 1
     scene.run(1.0)
     assert len(scene.do(scene.near.registry.get("/k")).records) == 0
 
 
 def test_a_restart_keeps_the_state_and_gives_leases_their_time_again() -> None:
-    """Down before the lease ends and up after: the key is still there, for one more ttl."""
+    """Down before the lease ends and up after: the key is still there, for one more ttl and a second."""
     scene = Scene()
     lease = scene.do(scene.near.registry.grant(6))
     scene.do(scene.near.registry.put("/k", b"v", lease.id))
@@ -151,7 +151,7 @@ def test_a_restart_keeps_the_state_and_gives_leases_their_time_again() -> None:
     scene.server.down()
     scene.run(5.0)
     scene.server.up()
-    scene.run(5.5)
+    scene.run(6.5)
     assert len(scene.do(scene.near.registry.get("/k")).records) == 1
     scene.run(1.0)
     assert len(scene.do(scene.near.registry.get("/k")).records) == 0

@@ -6,7 +6,8 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Sequence
+from shutil import copytree
+from typing import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 from palm.core import client
 from palm.errors import HarnessError, ScenarioError
 from palm.sim.history import Entry, EntryKind
+from palm.sim.scenario.actions import Upgrade
 from palm.sim.scenario.document import quoted, read, said, write
-from palm.sim.scenario.scenario import load, parse
+from palm.sim.scenario.scenario import Scenario, load, parse
 from palm.sim.scenario.script import At
+from palm.sim.scenario.sources import Run
 from palm.sim.shrink import Runs, Target, find, shrink, smaller, targets
 from palm.sim.shrink.candidates import Candidate, Sight
 from palm.sim.shrink.ddmin import fewest
+from palm.sim.shrink.found import write_found
 from palm.sim.shrink.nearest import in_words
 from palm.sim.shrink.script import faults, tied, untied, with_only
 from palm.sim.simulation import run
@@ -297,6 +301,24 @@ def test_two_processes_find_what_one_finds() -> None:
             found.append(shrink(text, str(path), runs))
     assert found[0] is not None and found[1] is not None
     assert found[0].text == found[1].text and found[0].sight == found[1].sight
+
+
+def test_a_found_file_names_the_same_files_from_where_it_is(tmp_path: Path) -> None:
+    """Servers, their next versions, payloads of a function of the user's own, and results that are expected."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    copytree(ROOT / "scenarios" / "restart", tmp_path / "scenarios" / "restart")
+    source = tmp_path / "scenarios" / "restart" / "schemas.yaml"
+    found = write_found(source.read_text(), source, 3, Target("results", "noted"), "why", "ab" * 16)
+    assert found.parent == tmp_path / "scenarios" / "found"
+    was, now = (sorted(path.resolve() for path in files_of(load(path))) for path in (source, found))
+    assert was == now and len(was) == 8
+    assert [getattr(check, "expected", None) for check in load(found).expect.finally_][0]
+
+
+def files_of(scenario: Scenario) -> Iterator[Path]:
+    yield from (server.run.file for server in scenario.world.servers.values())
+    yield from (step.action.to.file for step in scenario.script if isinstance(step.action, Upgrade))
+    yield from (job.messages.payload.file for job in scenario.load if isinstance(job.messages.payload, Run))
 
 
 def test_a_found_file_of_another_format_is_refused_with_the_way_out() -> None:

@@ -75,6 +75,24 @@ def test_a_step_that_waits_for_what_real_processes_never_show_is_refused() -> No
     assert said.startswith("step waits: jump-clock: it waits for cut-short, which a real disk tells nobody; run")
 
 
+@pytest.mark.parametrize(
+    ("file", "steps", "said"),
+    [
+        ("registered/suspended", ["lid"], "a process that is killed keeps no memory; `freeze` stops one that does"),
+        ("store/disks", ["first", "second", "third"], "a commit is over before anybody hears of it"),
+        ("store/disk-full", [], ""),
+        ("restart/schemas", [], ""),
+        ("butterfly/workers", [], ""),
+    ],
+)
+def test_each_scenario_of_the_simulator_alone_says_why(file: str, steps: list[str], said: str) -> None:
+    """And those that name both worlds can be had in both."""
+    scenario = load(ROOT / "scenarios" / f"{file}.yaml")
+    assert [line.split(":")[0] for line in impossible(scenario)] == [f"step {step}" for step in steps]
+    assert all(said in line and "--world sim" in line for line in impossible(scenario))
+    assert ("real" in scenario.runs.worlds) == (not steps)
+
+
 def test_a_smaller_scenario_has_fewer_messages_and_a_shorter_script() -> None:
     """Counts, moments and durations shrink alike; rates and leases stay."""
     whole = load(ROOT / "scenarios" / "partition.yaml")

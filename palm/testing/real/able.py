@@ -95,6 +95,8 @@ def _why_not(step: Step) -> str | None:
     action = step.action
     if isinstance(step.trigger, When) and step.trigger.event in UNSEEN:
         return f"it waits for {step.trigger.event}, which {UNSEEN[step.trigger.event]}; run the file with --world sim"
+    if isinstance(step.trigger, When) and step.trigger.event == "committing":
+        return "a commit is over before anybody hears of it; wait for another event, or run the file with --world sim"
     if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:
         ends = [members_meant(end) for end in (action.link.src, action.link.dst)]
         if all(ends) or any(end is not None and end.is_one for end in ends):
