@@ -225,6 +225,23 @@ async def test_a_lag_makes_answers_late_by_so_much_and_in_order() -> None:
 
 
 @in_loop
+async def test_the_end_of_a_lag_lets_late_ends_through_as_well() -> None:
+    """Several connections that are over but for what is late end in that moment, each behind its last word."""
+    async with through_a_proxy() as (server, proxy):
+        clients = [await dial(proxy) for _ in range(3)]
+        for reader, writer in clients:
+            assert await echoed(reader, writer, b"one\n") == b"one\n"
+        proxy.lag(60.0)
+        for _, writer in clients:
+            writer.write(b"two\n")
+            writer.write_eof()
+        await until(lambda: server.ends == ["closed"] * 3 and proxy.late_bytes == 3 * len(b"two\n"))
+        proxy.lag(0.0)
+        assert [await reader.read() for reader, _ in clients] == [b"two\n"] * 3
+        await until(lambda: proxy.open_connections == 0)
+
+
+@in_loop
 async def test_a_limit_resets_each_connection_after_so_many_bytes() -> None:
     """A stream that breaks in its middle, each time it is taken up again."""
     async with through_a_proxy() as (_, proxy):

@@ -10,7 +10,7 @@ import pytest
 from palm.errors import ScenarioError
 from palm.sim.checkers import Verdict
 from palm.sim.scenario.scenario import Scenario, load, parse
-from palm.sim.scenario.script import At, Step
+from palm.sim.scenario.script import At, Step, When
 from palm.testing.real.able import Needs, impossible, needs, notes
 from palm.testing.real.run import run_real
 from palm.testing.real.scale import scaled
@@ -65,6 +65,14 @@ def test_what_real_processes_cannot_do_ends_a_run_before_it_begins() -> None:
     assert result.impossible == (
         "step kept: freeze-drying: nothing here makes it yet; run the file with --world sim, or take the step out",
     )
+
+
+def test_a_step_that_waits_for_what_real_processes_never_show_is_refused() -> None:
+    """Else it would never be done, and the run would end at its limit."""
+    scenario = parsed()
+    waits = replace(scenario.script[0], id="waits", trigger=When(event="cut-short", server="clean"))
+    [said] = impossible(replace(scenario, script=(waits,)))
+    assert said.startswith("step waits: jump-clock: it waits for cut-short, which a real disk tells nobody; run")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from palm.sim.history import EntryKind
 from palm.sim.scenario import actions
 from palm.sim.scenario.names import TheRegistry, members_meant
 from palm.sim.scenario.scenario import Scenario
@@ -32,6 +33,12 @@ ON_PEERS = actions.Reset
 """Done to connections: a proxy stands before each peer that is dialed."""
 ON_REGISTRY = actions.Reset | actions.LagWatch | actions.DropWatch | actions.Unsure
 """The same before each member of etcd."""
+UNSEEN = {
+    EntryKind.CUT_SHORT.value: "a real disk tells nobody",
+    EntryKind.SUSPENDED.value: "no process is",
+    EntryKind.RESUMED.value: "no process is",
+}
+"""Events that only the simulator sees."""
 SEVERAL = 3
 """Members of a registry whose leader can change, or that can lose its quorum."""
 
@@ -86,6 +93,8 @@ def notes(scenario: Scenario) -> list[str]:
 
 def _why_not(step: Step) -> str | None:
     action = step.action
+    if isinstance(step.trigger, When) and step.trigger.event in UNSEEN:
+        return f"it waits for {step.trigger.event}, which {UNSEEN[step.trigger.event]}; run the file with --world sim"
     if isinstance(step.trigger, When) and step.trigger.event == "committing":
         return "a commit is over before anybody hears of it; wait for another event, or run the file with --world sim"
     if isinstance(action, actions.OnLink | actions.Heal | actions.Reset) and action.link is not None:

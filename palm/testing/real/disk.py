@@ -14,10 +14,11 @@ META_BYTES = 8_192
 
 
 class CountedDisk:
-    """`palm.ports.storage.Storage`; `refused` is called for each commit that the disk did not take."""
+    """`palm.ports.storage.Storage`; `given` is called for each commit, `refused` for each that the disk did not do."""
 
-    def __init__(self, base: str, server: str, refused: Callable[[], None]) -> None:
+    def __init__(self, base: str, server: str, *, given: Callable[[], None], refused: Callable[[], None]) -> None:
         """Raises StorageError."""
+        self._given = given
         self._inner: Storage = LmdbStorage(base, server)
         self._refused = refused
 
@@ -30,6 +31,7 @@ class CountedDisk:
                 self._refused()
             done(error)
 
+        self._given()
         self._inner.commit(changes, counted)
 
     async def aclose(self) -> None:

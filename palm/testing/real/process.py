@@ -344,7 +344,15 @@ class ServerProcess:
         self._have_points()
         if block.memory == "durable":
             base = os.path.join(orders.folder, f"disk-{orders.name}")
-            self._storage = CountedDisk(base, orders.server, partial(process.touch, DISK, 1))
+            note = partial(
+                process.outbox.add,
+                EntryKind.COMMITTING,
+                server=orders.server,
+                instance=orders.name,
+                detail=orders.peers[0],
+            )
+            refused = partial(process.touch, DISK, 1)
+            self._storage = CountedDisk(base, orders.server, given=note, refused=refused)
         host = process.host(Peer(orders.peers[0]), port=0 if block.port is None else block.port + orders.index)
         inside = Inside(self._nested)
         serving = self._serving = Serving(

@@ -61,34 +61,34 @@ class Proxy:
     def stall(self, *, new_too: bool = True) -> None:
         """Carry no byte any more, without a reset. `new_too` False: only the present connections are dead, for ever."""
         self._stalled = new_too
-        for connection in self._open:
+        for connection in list(self._open):
             connection.to_server.shut(for_ever=not new_too)
             connection.to_client.shut(for_ever=not new_too)
 
     def hold_answers(self, *, break_after_s: float | None = None) -> None:
         """Present connections carry nothing to the client any more, for ever; what it sends still arrives. With
         `break_after_s`, each is reset so long after the first answer that it has held."""
-        for connection in self._open:
+        for connection in list(self._open):
             connection.break_after_s = break_after_s
             connection.to_client.shut(for_ever=True)
 
     def hold_requests(self, *, break_after_s: float) -> None:
         """Present connections carry nothing to the server any more, and are reset so long after the first request that
         they have held."""
-        for connection in self._open:
+        for connection in list(self._open):
             connection.break_after_s = break_after_s
             connection.to_server.shut(for_ever=True)
 
     def lag(self, seconds: float) -> None:
         """Carry to the client that much later; 0 ends it, and what was late comes at once."""
         self.lag_s = seconds
-        for connection in self._open:
+        for connection in list(self._open):
             connection.to_client.look()
 
     def resume(self) -> None:
         """End of `cut(refuse=True)` and `stall()`; what waited is carried now."""
         self._refusing = self._stalled = False
-        for connection in self._open:
+        for connection in list(self._open):
             connection.open()
 
     def limit(self, size_bytes: int | None) -> None:

@@ -47,8 +47,8 @@ from palm.testing.real.tokens import Tokens
 from palm.wire.record import instances_prefix
 
 START_S = 60.0
-SPARE = 2
-"""Processes that wait to be the next life of whoever gets one."""
+SPARE = 4
+"""Processes that wait to be the next life of whoever gets one, at most: no more than the script has use for."""
 ANSWER_S = 10.0
 LEADER = TheRegistry(leader=True)
 COMMAND = (sys.executable, "-P", "-m", "palm.testing.real.process")
