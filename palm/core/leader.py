@@ -85,9 +85,11 @@ class Lead:
 
     def lost(self, peer: Peer, now: int, *, died: bool, credit: int) -> list[Finished]:
         """The registry says that a worker is gone. `credit` is the leader's own, should it be the last one now."""
-        if self._heard_at.pop(peer, None) is None:
+        heard_at = self._heard_at.pop(peer, None)
+        if heard_at is None:
             return []
-        lost = self.dispatch.lost(peer, died=died)
+        # One that was heard a moment ago has lost its lease, not its life: nothing speaks against what it had.
+        lost = self.dispatch.lost(peer, died=died and now - heard_at > 2 * BEAT)
         if not self._heard_at:
             self._alone_since = now
             self._work_alone(credit)

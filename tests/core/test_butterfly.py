@@ -219,10 +219,21 @@ def test_what_a_lost_worker_had_is_run_by_the_leader_when_there_is_nobody_else()
     node.elect(term=5)
     node.hire(credit=1)
     node.receive(0)
+    node.advance(2)
     node.post(InstanceDown("one", WORKER))
     node.advance(9)
     assert node.invoked() == []
     node.advance(2)
+    assert node.invoked() == [0]
+
+
+def test_a_worker_that_was_heard_a_moment_ago_has_lost_its_lease_and_not_its_life():
+    """Nothing speaks against what it had."""
+    node = Instanced()
+    node.elect(term=5)
+    node.hire(credit=1)
+    node.receive(0)
+    node.post(InstanceDown("one", WORKER))
     assert node.invoked() == [0]
 
 
@@ -365,6 +376,7 @@ def test_a_lone_leader_scatters_and_gathers_by_itself():
 def test_a_part_of_a_lost_worker_goes_to_another_one():
     """The message does not notice."""
     node = scattering()
+    node.advance(2)
     node.post(InstanceDown("one", WORKER))
     node.hire(credit=4)
     told(node, Task.PART, FIRST_PART, payloads=[b"A"])
