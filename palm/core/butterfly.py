@@ -287,7 +287,8 @@ class ButterflyNode:
         self.server.leads = True
         self.server.chief = None
         scatter = None if self._scatter is None else Scatter(self._scatter)
-        self.lead = Lead(self.peer, event.term, self.credit.size, now, scatter)
+        expects = any(mate.peer != self.peer and not mate.draining for mate in self._mates.values())
+        self.lead = Lead(self.peer, event.term, self.credit.size, now, scatter, expects=expects)
         return effects
 
     def _step_down(self, now: int) -> list[Effect]:
@@ -327,12 +328,15 @@ class ButterflyNode:
 
     def _mate_up(self, event: InstanceUp, now: int) -> list[Effect]:
         mate = event.instance
+        is_new = mate.peer not in self._mates and not mate.draining
         self._mates[mate.peer] = mate
         effects: list[Effect] = []
         if mate.peer != self.peer:
             self.mandate.heard_of(mate.term)
             if self.lead is not None and not self.mandate.holds(now):
                 effects += self._step_down(now)
+            elif self.lead is not None and is_new:
+                self.lead.expect(now)
             elif self.lead is None:
                 effects += self._find_chief(now)
         return effects + (self._serve(event, now) if self._server_follows_own else [])

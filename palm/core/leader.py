@@ -19,6 +19,10 @@ from palm.core.scatter import Scatter, Turn
 REPEAT_AFTER = 2_000_000_000
 """A message that the client sends again goes to its worker again, when that has had it for so long (ns)."""
 
+COMPANY = 3_000_000_000
+"""So long (ns) a leader waits for a worker that is registered, before it works alone: what kills who runs it should not
+kill a leader while there is anybody else."""
+
 LONELY = 10_000_000_000
 """So long (ns) a leader without workers waits for one, before it runs by itself what may have killed the last one."""
 
@@ -41,7 +45,9 @@ class Lead:
     """One term of one leader. `me` is its own peer id, under which it works for itself. `scatter`: its messages are
     taken apart and gathered again."""
 
-    def __init__(self, me: Peer, term: int, credit: int, now: int, scatter: Scatter | None = None) -> None:
+    def __init__(
+        self, me: Peer, term: int, credit: int, now: int, scatter: Scatter | None = None, *, expects: bool = False
+    ) -> None:
         self.term = term
         self.dispatch = Dispatch()
         self.scatter = scatter
@@ -51,12 +57,16 @@ class Lead:
         self._heard_at: dict[Peer, int] = {}
         self._beat_at = now + BEAT
         self._alone_since = now
+        self._own_credit = credit
+        self._expects_until: int | None = None
         # Of no other term: what two executions make of a message is told apart by it (`palm.core.share.fork_of`).
         self._next_local = -1 - (term << 32)
         # What the leader itself runs: by ticket, the header and how many are left of it.
         self._local: dict[int, tuple[Header, int]] = {}
         self._legs: dict[Header, Header] = {}
         self._work_alone(credit)
+        if expects:
+            self.expect(now)
 
     @property
     def deadline(self) -> int:
@@ -77,6 +87,7 @@ class Lead:
     def wants(self, peer: Peer, pull: Pull, now: int) -> None:
         """A worker says how much it may be given at one time, and what it has."""
         self._heard_at[peer] = now
+        self._expects_until = None
         self.dispatch.wants(peer, pull.credit)
         self.dispatch.workers[peer].paused = False
         if not pull.has:
@@ -97,8 +108,15 @@ class Lead:
 
     def want(self, credit: int) -> None:
         """What the leader itself can work on, while it is alone."""
-        if not self._heard_at:
+        self._own_credit = credit
+        if not self._heard_at and self._expects_until is None:
             self.dispatch.wants(self._me, credit)
+
+    def expect(self, now: int) -> None:
+        """A worker is on its way. A message that kills whoever runs it would else kill one new leader after another."""
+        if not self._heard_at:
+            self._expects_until = now + COMPANY
+            self.dispatch.wants(self._me, 0)
 
     def _work_alone(self, credit: int) -> None:
         self.dispatch.wants(self._me, credit)
@@ -119,6 +137,9 @@ class Lead:
                 self._heard_at[peer] = max(heard_at, now - BEAT)
             else:
                 self.dispatch.workers[peer].paused = now - heard_at > SUSPECT
+        if self._expects_until is not None and now >= self._expects_until:
+            self._expects_until = None
+            self.dispatch.wants(self._me, self._own_credit)
         self._own.takes_suspects = not self._heard_at and now - self._alone_since >= LONELY
 
     @property

@@ -61,7 +61,7 @@ TWINS = [
 ]
 
 
-AT_ONCE = 3
+AT_ONCE = 2
 """Real runs are mostly waiting: for leases, for a rate, for what comes after a fault."""
 
 

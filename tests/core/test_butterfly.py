@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from palm.core.butterfly import ButterflyNode
 from palm.core.effect import Dial, Invoke, Send, Stand
 from palm.core.event import Deposed, Elected, Finished, Heard, InstanceDown, InstanceUp, Received
@@ -222,6 +224,22 @@ def test_what_a_lost_worker_had_is_run_by_the_leader_when_there_is_nobody_else()
     node.advance(2)
     node.post(InstanceDown("one", WORKER))
     node.advance(9)
+    assert node.invoked() == []
+    node.advance(2)
+    assert node.invoked() == [0]
+
+
+@pytest.mark.parametrize("known", ["before", "after"])
+def test_a_leader_waits_for_a_worker_that_is_registered(known: str):
+    """Before the election or since: what kills who runs it should not kill one leader after another. Not for ever."""
+    node = Instanced()
+    if known == "before":
+        node.mate(WORKER)
+    node.elect(term=5)
+    if known == "after":
+        node.mate(WORKER)
+    node.receive(0)
+    node.advance(2)
     assert node.invoked() == []
     node.advance(2)
     assert node.invoked() == [0]
