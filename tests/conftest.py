@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("palm", deadline=None)
 settings.load_profile("palm")
@@ -30,15 +31,19 @@ def interrupts_reach_children() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays together, so that what its tests share is started once; so do all tests that use the engine.
+class InFiles(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file stays together, so that what its tests share is started once; so do all files that use the engine.
 
-    The scenarios' tests share nothing and are long: each goes where there is room.
+    The scenarios' tests share nothing and are long: each goes where there is room. xdist's own groups (`loadgroup`) are
+    of no effect with pytest 9.2, which does not let it change a test's id.
     """
-    for item in items:
-        file = item.location[0]
-        if item.get_closest_marker("containers"):
-            item.add_marker(pytest.mark.xdist_group("containers"))
-        elif not file.startswith("tests/scenarios/"):
-            item.add_marker(pytest.mark.xdist_group(file))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file.endswith("_in_containers.py"):
+            return "containers"
+        return nodeid if file.startswith("tests/scenarios/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InFiles:
+    return InFiles(config, log)
