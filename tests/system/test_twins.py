@@ -17,7 +17,7 @@ TWINS = {
         dispatch,
         "            if piece is None or piece.worker != worker:\n                continue\n            assert",
         "            assert",
-        Case(route=[Do("herd.low")], instances=3, pause_s=0.05, faults=(Fault(0.1, "rain", "", 2.0),), seed=1),
+        Case(route=[Do("herd.low")], instances=3, pause_s=0.3, faults=(Fault(0.1, "rain", "", 2.0),), seed=1),
     ),
     "the watch of the leader's key": (
         election,
